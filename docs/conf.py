@@ -1,0 +1,66 @@
+"""Sphinx configuration. Builds offline; SCFM_DOCS_INTERSPHINX=1 fetches the inventories for outward links."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import metadata
+
+_info = metadata("scfm-scverse")
+
+project = "scfm-scverse"
+author = "scfm-scverse developers"
+copyright = f"2026, {author}"
+version = release = _info["Version"]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "scanpydoc.definition_list_typed_field",
+]
+
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+# Notebooks are stored with their outputs; tests execute them.
+nb_execution_mode = "off"
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+napoleon_google_docstring = False
+napoleon_numpy_docstring = True
+napoleon_use_rtype = True
+napoleon_use_param = True
+
+nitpicky = True
+# Without inventories, names of other projects cannot be resolved.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!scfm_scverse).*"),
+]
+
+intersphinx_mapping: dict[str, tuple[str, None]] = {}
+if os.environ.get("SCFM_DOCS_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "anndata": ("https://anndata.readthedocs.io/en/stable/", None),
+        "matplotlib": ("https://matplotlib.org/stable/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "pandas": ("https://pandas.pydata.org/docs/", None),
+        "python": ("https://docs.python.org/3", None),
+        "scanpy": ("https://scanpy.readthedocs.io/en/stable/", None),
+        "scipy": ("https://docs.scipy.org/doc/scipy/", None),
+        "torch": ("https://pytorch.org/docs/stable/", None),
+    }
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_theme_options = {"show_toc_level": 2, "use_download_button": False}

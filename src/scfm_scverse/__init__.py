@@ -1,0 +1,30 @@
+"""Single-cell foundation models for people who work in scanpy.
+
+The namespaces load on first use, so that ``import scfm_scverse as scfm`` costs nothing:
+``scfm.pp`` checks and prepares, ``scfm.tl`` computes, ``scfm.pl`` draws, ``scfm.get`` pulls out tables,
+``scfm.models`` loads models.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import get, models, pl, pp, tl
+    from ._settings import settings
+
+__all__ = ["get", "models", "pl", "pp", "settings", "tl"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "settings":
+        return import_module("._settings", __name__).settings
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Bytes and blocks: finding the values to read, reading them block by block, files that stay whole."""

@@ -1,0 +1,119 @@
+"""Names of models and how to load them; other packages add theirs through the entry point scfm_scverse.models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from .._errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .base import CellModel
+
+ENTRY_POINT = "scfm_scverse.models"
+_loaders: dict[str, Callable[[], CellModel]] = {}
+
+
+def register(name: str, loader: Callable[[], CellModel]) -> None:
+    """Make a model loadable by name.
+
+    A package does this without being imported by naming its loader under the entry point ``scfm_scverse.models``.
+
+    Parameters
+    ----------
+    name
+        Name for :func:`load`; a name that is taken is refused.
+    loader
+        Function without arguments that returns the model.
+
+    Raises
+    ------
+    InputError
+        The name is taken.
+
+    Examples
+    --------
+    >>> import scfm_scverse as scfm
+    >>> scfm.models.register("my-mini", lambda: scfm.models.load("scfm-mini"))
+    >>> scfm.models.load("my-mini").spec.dim
+    256
+    """
+    if name in _all_loaders():
+        msg = f"A model called {name!r} is registered already; expected a new name."
+        raise InputError(msg)
+    _loaders[name] = loader
+    load.cache_clear()
+
+
+@cache
+def load(name: str) -> CellModel:
+    """Load a model by its name.
+
+    Parameters
+    ----------
+    name
+        One of the names that :func:`available` lists. Asked twice, the same object is returned.
+
+    Returns
+    -------
+    A model; ``model.spec`` says what it is.
+
+    Raises
+    ------
+    InputError
+        No model has this name.
+
+    Examples
+    --------
+    >>> import scfm_scverse as scfm
+    >>> scfm.models.load("scfm-mini").spec.organism
+    'human'
+    """
+    loaders = _all_loaders()
+    if name not in loaders:
+        msg = f"There is no model {name!r}; the models are {', '.join(map(repr, sorted(loaders)))}."
+        raise InputError(msg)
+    return loaders[name]()
+
+
+def available() -> pd.DataFrame:
+    """List the models that :func:`load` knows.
+
+    Returns
+    -------
+    One row a model, indexed by name: version, genes, dim, organism, licence, description.
+
+    Examples
+    --------
+    >>> import scfm_scverse as scfm
+    >>> scfm.models.available().loc["scfm-mini", "licence"]
+    'BSD-3-Clause'
+    """
+    import pandas as pd
+
+    specs = {name: load(name).spec for name in sorted(_all_loaders())}
+    return pd.DataFrame(
+        {
+            "version": [spec.version for spec in specs.values()],
+            "genes": [len(spec.genes) for spec in specs.values()],
+            "dim": [spec.dim for spec in specs.values()],
+            "organism": [spec.organism for spec in specs.values()],
+            "licence": [spec.licence for spec in specs.values()],
+            "description": [spec.description for spec in specs.values()],
+        },
+        index=pd.Index(list(specs), name="model"),
+    )
+
+
+def _all_loaders() -> dict[str, Callable[[], CellModel]]:
+    from .scfm_mini import load_scfm_mini
+
+    found: dict[str, Callable[[], CellModel]] = {"scfm-mini": load_scfm_mini}
+    for point in entry_points(group=ENTRY_POINT):
+        # Bound now, imported only when the model is asked for.
+        found[point.name] = lambda point=point: point.load()()
+    return found | _loaders

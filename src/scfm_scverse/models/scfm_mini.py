@@ -1,0 +1,178 @@
+"""scfm-mini: a linear model of expression that comes with the package.
+
+A cell is the vector that best explains its standardised expression as a combination of gene vectors, solved by ridge
+regression over the genes that the data set measured. Any gene panel can therefore be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import CheckpointError
+from ..genes import load_gene_table
+from ..io.safetensors import hash_tensors, load_tensors
+from ..tokens import LogValues, Tokens
+from .base import Columns, ModelSpec, Output
+
+if TYPE_CHECKING:
+    import torch
+
+CLIP = 8.0
+WEIGHTS = Path(__file__).parent / "weights" / "scfm-mini.safetensors"
+TENSORS = ("embedding", "mean", "sd", "gene", "rate", "rate_gene")
+
+
+@dataclass(frozen=True)
+class MiniWeights:
+    """Numbers of the model.
+
+    Attributes
+    ----------
+    embedding
+        float32 [v, d]: a vector for each gene of the vocabulary.
+    mean, sd
+        float32 [v]: typical mean and standard deviation of log values inside a study.
+    rate
+        float32 [r]: typical share of a cell's counts of every gene of ``rate_gene`` (rows of the gene table).
+    ridge
+        Strength of the penalty on a cell's vector.
+    """
+
+    embedding: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    rate: NDArray[np.float32]
+    rate_gene: NDArray[np.int32]
+    ridge: float
+
+
+def projection(weights: MiniWeights, measured: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+    """Return the map from standardised values to cell vectors, [v, d], and the vector of a cell without counts, [d].
+
+    The vector of a cell is ``(W'W + ridge)^-1 W' z`` over the measured genes. Most z are those of a zero count, so
+    they are summed once and a cell only adds what its expressed genes differ from zero.
+    """
+    gene = weights.embedding[measured].astype(np.float64)
+    gram = gene.T @ gene + weights.ridge * np.eye(gene.shape[1])
+    solved = np.linalg.solve(gram, gene.T).T
+    full = np.zeros(weights.embedding.shape, np.float32)
+    full[measured] = solved
+    zero = np.clip(-weights.mean / weights.sd, -CLIP, CLIP)
+    return full, (zero[measured].astype(np.float64) @ solved).astype(np.float32)
+
+
+class ScfmMini:
+    """The model behind ``model="scfm-mini"``; see the model card for what it was made from."""
+
+    def __init__(self, weights: MiniWeights, spec: ModelSpec) -> None:
+        self.weights = weights
+        self.spec = spec
+
+    @cached_property
+    def gene_rows(self) -> NDArray[np.int32]:
+        """Rows of the gene table that the vocabulary stands for, [v]."""
+        return load_gene_table().rows_of_ensembl(self.spec.genes)
+
+    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+        """Return the tokeniser of a matrix with these columns."""
+        return LogValues(
+            columns=columns.vocabulary,
+            counted=columns.counted,
+            n_genes=len(self.spec.genes),
+            share=self._share(columns),
+            base=columns.base,
+        )
+
+    def _share(self, columns: Columns) -> float:
+        """Part of a cell's counts that the matrix is expected to hold."""
+        rate, gene = self.weights.rate, self.weights.rate_gene
+        measured = np.isin(gene, columns.gene[columns.counted])
+        return float(rate[measured].sum() / rate.sum())
+
+    def encode(
+        self, minibatch: Tokens, want: frozenset[Output], *, device: torch.device, dtype: torch.dtype
+    ) -> dict[Output, torch.Tensor]:
+        """Return unit vectors [b, d]; the only output is ``"cell"``."""
+        import torch
+
+        table, zero, scale = self._tables(minibatch.measured.tobytes(), device, dtype)
+        ids = torch.from_numpy(minibatch.ids).to(device)
+        values = torch.from_numpy(minibatch.values).to(device)
+        # What an expressed gene adds to a cell is the distance of its standardised value from that of a zero.
+        mean, sd, start = scale[:, ids]
+        shift = ((values - mean) / sd).clamp(-CLIP, CLIP) - start
+        vectors = torch.nn.functional.embedding_bag(
+            ids,
+            table,
+            torch.from_numpy(minibatch.indptr[:-1].astype(np.int32)).to(device),
+            mode="sum",
+            per_sample_weights=shift.to(dtype),
+        )
+        return {"cell": torch.nn.functional.normalize(vectors.float() + zero, dim=1)}
+
+    @lru_cache(maxsize=2)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
+    def _tables(
+        self, measured: bytes, device: torch.device, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Projection [v, d], vector of a cell without counts [d], and mean, sd and zero of every gene [3, v]."""
+        import torch
+
+        full, zero = projection(self.weights, np.frombuffer(measured, dtype=bool))
+        mean, sd = self.weights.mean, self.weights.sd
+        scale = np.stack([mean, sd, np.clip(-mean / sd, -CLIP, CLIP)])
+        return (
+            torch.from_numpy(full).to(device, dtype),
+            torch.from_numpy(zero).to(device),
+            torch.from_numpy(scale).to(device),
+        )
+
+
+def load_scfm_mini(path: Path | None = None) -> ScfmMini:
+    """Read the weights that come with the package, or others of the same layout."""
+    file = WEIGHTS if path is None else path
+    tensors, about = load_tensors(file)
+    return from_tensors(tensors, about)
+
+
+def from_tensors(tensors: dict[str, NDArray], about: dict[str, Any]) -> ScfmMini:
+    """Build the model from what its file holds."""
+    missing = [name for name in TENSORS if name not in tensors]
+    if missing:
+        msg = f"The weights of scfm-mini lack the tensor {missing[0]!r}; the file is damaged or of another model."
+        raise CheckpointError(msg)
+    spec = ModelSpec(
+        name="scfm-mini",
+        version=about["version"],
+        weights_hash=hash_tensors(tensors),
+        genes=ensembl_of_numbers(tensors["gene"]),
+        organism="human",
+        dim=tensors["embedding"].shape[1],
+        key_added="X_scfm",
+        outputs=frozenset({"cell"}),
+        needs_counts=False,
+        licence="BSD-3-Clause",
+        citation="the scfm-scverse package",
+        description="Linear model of 6,000 human genes, made from gene-gene correlations inside studies.",
+    )
+    weights = MiniWeights(
+        embedding=tensors["embedding"].astype(np.float32),
+        mean=tensors["mean"],
+        sd=tensors["sd"],
+        rate=tensors["rate"].astype(np.float32),
+        rate_gene=load_gene_table().rows_of_numbers(tensors["rate_gene"].astype(np.int64)),
+        ridge=float(about["ridge"]),
+    )
+    return ScfmMini(weights, spec)
+
+
+def ensembl_of_numbers(numbers: NDArray[np.integer]) -> NDArray[np.str_]:
+    """Ensembl gene ids of their numbers: how the files store them."""
+    return np.array([f"ENSG{number:011d}" for number in numbers])

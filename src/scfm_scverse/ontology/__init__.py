@@ -1,0 +1,5 @@
+"""The Cell Ontology as arrays."""
+
+from .graph import CellOntology, load_ontology
+
+__all__ = ["CellOntology", "load_ontology"]

@@ -1,0 +1,88 @@
+"""Linear discriminant with balanced class means and one shared covariance, on embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHRINKAGE = 0.1
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """Class means in a space where the scatter inside classes is round.
+
+    Attributes
+    ----------
+    whitening
+        float32 [d, d]: an embedding times this has unit covariance inside a class.
+    means
+        float32 [c, d]: class means after whitening.
+    """
+
+    whitening: NDArray[np.float32]
+    means: NDArray[np.float32]
+
+    def distances(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Squared Mahalanobis distance of every cell to every class, [n, c]."""
+        cells = embedding.astype(np.float32, copy=False) @ self.whitening
+        # |a|^2 - 2ab + |b|^2, in place on the product: [n, c] is the largest array here.
+        out: NDArray[np.float32] = cells @ self.means.T
+        out *= -2
+        out += np.einsum("nd,nd->n", cells, cells)[:, None]
+        out += np.einsum("cd,cd->c", self.means, self.means)
+        return np.maximum(out, 0, out=out)
+
+
+def row_weights(label: NDArray[np.integer], batch: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Weight of each cell such that classes weigh alike and, inside a class, batches by the root of their cells."""
+    _, group, size = np.unique(np.stack([label, batch]), axis=1, return_inverse=True, return_counts=True)
+    weight: NDArray[np.float64] = (1 / np.sqrt(size))[group.ravel()]
+    n_classes = int(label.max()) + 1
+    return weight / np.bincount(label, weight, minlength=n_classes)[label] / n_classes
+
+
+def fit_discriminant(
+    embedding: NDArray[np.floating], label: NDArray[np.integer], batch: NDArray[np.integer]
+) -> Discriminant:
+    """Fit class means and the covariance that they share.
+
+    The covariance is taken around the class means of all batches together, so that it holds the differences between
+    batches: directions in which studies differ count for little.
+
+    Parameters
+    ----------
+    embedding
+        [n, d].
+    label
+        Class of each cell, 0 to c - 1, none empty.
+    batch
+        Study or donor of each cell, as numbers.
+    """
+    cells = embedding.astype(np.float64)
+    weight = row_weights(label, batch)
+    n_classes, width = int(label.max()) + 1, cells.shape[1]
+    means = np.zeros((n_classes, width))
+    np.add.at(means, label, cells * weight[:, None])
+    means /= np.bincount(label, weight, minlength=n_classes)[:, None]
+    inside = cells - means[label]
+    covariance = (inside * weight[:, None]).T @ inside / weight.sum()
+    # A floor keeps the inverse defined when there are fewer cells than numbers, or all of a class are alike.
+    ridge = max(SHRINKAGE * np.trace(covariance) / width, 1e-6)
+    covariance = (1 - SHRINKAGE) * covariance + ridge * np.eye(width)
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
+
+
+def posterior(
+    distances: NDArray[np.float32], prior: NDArray[np.floating], temperature: float
+) -> NDArray[np.float32]:
+    """Probability of every class, [n, c]: prior times exp(-distance / 2 / temperature), rows summing to 1."""
+    logits = distances / np.float32(-2 * temperature)
+    logits += np.log(prior).astype(np.float32)
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits

@@ -1,0 +1,144 @@
+"""``tl.embed``: a vector for every cell."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .._errors import InputError
+from .._logging import say
+from .._record import check_free, record
+from ..models import CellModel, load
+from ._query import embed_query, read_query
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..inference.device import Dtype
+
+
+def embed(
+    adata: AnnData,
+    *,
+    model: str | CellModel = "scfm-mini",
+    key_added: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    normalized: bool | None = None,
+    gene_symbols: str | None = None,
+    organism: Literal["human", "mouse"] | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    copy: bool = False,
+) -> AnnData | None:
+    """Embed every cell with a model.
+
+    The values are found by themselves: raw counts in ``X``, ``layers["counts"]`` or ``raw``, else log-normalised
+    values where the model takes them. Genes are matched by symbol or Ensembl id, of human or mouse. The matrix is read
+    block by block and never made dense; a backed AnnData stays on disk. A cell's vector depends on that cell alone.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes. A view becomes an actual AnnData.
+    model
+        Name of a model (see :func:`scfm_scverse.models.available`), or a loaded one.
+    key_added
+        Where the embedding goes; ``None`` takes the model's own key (``"X_scfm"`` for scfm-mini).
+    layer
+        Layer to read instead of searching.
+    use_raw
+        Read ``adata.raw`` instead of searching.
+    normalized
+        ``True`` if the values are log-normalised, ``False`` if they are linear; ``None`` tells by looking.
+    gene_symbols
+        Column of ``adata.var`` that holds gene symbols, where ``var_names`` are something else.
+    organism
+        ``"human"`` or ``"mouse"``; ``None`` tells by the names.
+    batch_size
+        Cells that go through the model together; ``None`` decides by their length. Does not change the result.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    dtype
+        ``"auto"`` (float32), ``"float32"`` or ``"bfloat16"``.
+    copy
+        Return a copy instead of writing into ``adata``.
+
+    Returns
+    -------
+    ``None``, or the copy. Written:
+
+    ``adata.obsm[key_added]`` : float32 [n, d]
+        One row a cell, in the order of the cells; NaN for a cell without counts on the model's genes.
+    ``adata.uns["scfm"]["embed"][key_added]``
+        Model and weights, where the values came from, genes found, arguments, version.
+
+    Raises
+    ------
+    CountsError
+        No matrix holds values that the model reads.
+    GeneMatchError
+        Too few genes are known.
+    ModelMismatchError
+        ``key_added`` was written by another model.
+
+    Examples
+    --------
+    >>> import scanpy as sc, scfm_scverse as scfm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> scfm.tl.embed(adata)
+    >>> adata.obsm["X_scfm"].shape
+    (700, 256)
+    """
+    started = perf_counter()
+    cell_model = load(model) if isinstance(model, str) else model
+    key = key_added or cell_model.spec.key_added
+    adata = adata.copy() if copy else adata
+    check_free(adata, "obsm", [key], verb="embed", record_key=key, model_id=cell_model.spec.id)
+    query = read_query(
+        adata,
+        cell_model,
+        layer=layer,
+        use_raw=use_raw,
+        normalized=normalized,
+        gene_symbols=gene_symbols,
+        organism=organism,
+    )
+    if batch_size is not None and batch_size < 1:
+        msg = f"batch_size={batch_size}; expected 1 at least, or None."
+        raise InputError(msg)
+    embedding = embed_query(adata, query, cell_model, batch_size=batch_size, device=device, dtype=dtype)
+    if adata.is_view:
+        say("the AnnData is a view; it becomes an actual object to hold the result")
+        adata._init_as_actual(adata.copy())
+    adata.obsm[key] = embedding
+    n_empty = int(np.isnan(embedding[:, 0]).sum())
+    record(
+        adata,
+        "embed",
+        key,
+        {
+            "model": cell_model.spec.name,
+            "model_id": cell_model.spec.id,
+            "source": query.values.source,
+            "values": query.values.kind,
+            "organism": query.match.organism,
+            "n_genes_known": query.coverage.n_found,
+            "share_of_counts_known": query.coverage.counts,
+            "share_of_model_measured": query.coverage.model,
+            "n_empty_cells": n_empty,
+            "layer": layer,
+            "use_raw": use_raw,
+            "normalized": normalized,
+            "dtype": dtype,
+        },
+    )
+    if n_empty:
+        say(f"{n_empty:,} cells have no counts on the model's genes; their rows are NaN", level=logging.WARNING)
+    seconds = perf_counter() - started
+    say(f"embedded {adata.n_obs:,} cells with {cell_model.spec.name} in {seconds:.1f} s: obsm[{key!r}]")
+    return adata if copy else None

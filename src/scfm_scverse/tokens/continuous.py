@@ -1,0 +1,57 @@
+"""Continuous tokens: log(1 + counts per 10,000) of every expressed gene of the vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .kernels import log_value_tokens
+from .tokens import Tokens
+
+TARGET_SUM = 1e4
+
+
+@dataclass(frozen=True)
+class LogValues:
+    """Tokeniser for models that read log-normalised expression.
+
+    Attributes
+    ----------
+    columns
+        int32 [g]: vocabulary position of each column of the matrix, -1 for columns that the model does not know.
+        Columns of one gene are added before the logarithm.
+    counted
+        bool [g]: columns that count towards a cell's total (spike-ins and summary rows do not).
+    n_genes
+        Size of the vocabulary.
+    share
+        Part of a cell's counts that the columns are expected to hold, in (0, 1]. A small panel sees a small part of
+        the cell; its totals are scaled up by this share, so that its values compare with those of whole transcriptomes.
+    base
+        Base of the logarithm that the matrix is in, 0 for counts and other linear values.
+    """
+
+    columns: NDArray[np.int32]
+    counted: NDArray[np.bool_]
+    n_genes: int
+    share: float = 1.0
+    base: float = 0.0
+
+    def __call__(self, block: sp.csr_matrix) -> Tokens:
+        """Tokenise a canonical CSR block of non-negative values, [n, g]."""
+        linear = block.data if self.base == 0 else np.expm1(block.data * np.float32(np.log(self.base)))
+        indptr, ids, values = log_value_tokens(
+            block.indptr.astype(np.int64),
+            block.indices.astype(np.int32, copy=False),
+            linear.astype(np.float32, copy=False),
+            self.columns,
+            self.counted,
+            self.n_genes,
+            np.float32(TARGET_SUM * self.share),
+        )
+        measured = np.zeros(self.n_genes, bool)
+        measured[self.columns[self.columns >= 0]] = True
+        return Tokens(indptr, ids, values, measured)

@@ -1,0 +1,56 @@
+"""Loops over the non-zeros of a CSR block, compiled by numba and cached on disk."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+_SIGNATURE = nb.types.Tuple((nb.int64[::1], nb.int32[::1], nb.float32[::1]))(
+    nb.int64[::1], nb.int32[::1], nb.float32[::1], nb.int32[::1], nb.boolean[::1], nb.int64, nb.float32
+)
+
+
+@nb.njit(_SIGNATURE, cache=True, nogil=True)
+def log_value_tokens(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    counted: NDArray[np.bool_],
+    n_genes: int,
+    target: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Tokens of each row: log(1 + target * value / total of the row), columns of one gene added first.
+
+    ``first`` remembers where the row's token of a gene stands, so that no row needs a dense copy.
+    """
+    n = len(indptr) - 1
+    out_indptr = np.zeros(n + 1, np.int64)
+    ids = np.empty(len(data), np.int32)
+    values = np.empty(len(data), np.float32)
+    first = np.full(n_genes, -1, np.int64)
+    end = 0
+    for row in range(n):
+        start = end
+        total = 0.0
+        for k in range(indptr[row], indptr[row + 1]):
+            column = indices[k]
+            if counted[column]:
+                total += data[k]
+            gene = columns[column]
+            if gene < 0:
+                continue
+            if first[gene] >= start:
+                values[first[gene]] += data[k]
+            else:
+                first[gene] = end
+                ids[end] = gene
+                values[end] = data[k]
+                end += 1
+        if total > 0:
+            scale = target / total
+            for k in range(start, end):
+                values[k] = np.log1p(values[k] * scale)
+        out_indptr[row + 1] = end
+    return out_indptr, ids[:end].copy(), values[:end].copy()
