@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from importlib.metadata import metadata
 
+from sphinx.application import Sphinx
+
 _info = metadata("scfm-scverse")
 
 project = "scfm-scverse"
@@ -23,6 +25,7 @@ extensions = [
     "scanpydoc.definition_list_typed_field",
 ]
 
+templates_path = ["_templates"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -36,8 +39,11 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
-napoleon_use_rtype = True
 napoleon_use_param = True
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
+# A "Returns" that names slots is a definition list as it stands.
+napoleon_custom_sections = ["Returns"]
 
 nitpicky = True
 # Without inventories, names of other projects cannot be resolved.
@@ -63,4 +69,14 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
-html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_theme_options = {"show_toc_level": 2, "use_download_button": False, "navbar_persistent": []}
+
+
+def _hide_constructor(_app: Sphinx, _what: str, _name: str, obj: object, *_: object) -> tuple[str, None] | None:
+    """Protocols are implemented, not called."""
+    return ("", None) if getattr(obj, "_is_protocol", False) else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what Sphinx has no option for."""
+    app.connect("autodoc-process-signature", _hide_constructor)

@@ -13,15 +13,14 @@ from scfm_scverse.genes import load_gene_table
 from scfm_scverse.models.scfm_mini import ScfmMini, from_tensors
 from scfm_scverse.reference.reference import Reference
 
-from .embedding import gene_space, moments, select_genes
-from .head import fit_head, training_rows
+from .embedding import gene_space, select_genes
+from .head import Rows, fit_head, training_rows
 from .profiles import Profiles, load_profiles
 from .studies import Study, load_studies
 
 N_GENES, WIDTH, RIDGE = 6000, 256, 0.1
 VERSION = "0"
 NO_EMBEDDING = {"brain_m1_panel140"}
-WIDE = 12_000  # genes of a study that shows how a cell's counts spread over all genes
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,12 @@ class Sources:
 
 @dataclass(frozen=True)
 class Built:
-    """A model, its reference and the position of each broad class among the reference's branches."""
+    """A model, its reference, the rows that made it and the position of each broad class among its branches."""
 
     tensors: dict[str, NDArray]
     about: dict[str, object]
     model: ScfmMini
+    rows: Rows
     reference: Reference
     branch_of: dict[str, int]
 
@@ -64,34 +64,14 @@ def build(sources: Sources, *, random_state: int = 0) -> Built:
     studies = [study for study in sources.studies if study.name not in NO_EMBEDDING]
     rows = select_genes(studies, table.biotype.astype(str), N_GENES)
     space = gene_space(studies, sources.profiles, rows, width=WIDTH, random_state=random_state)
-    rate, rate_rows = _rates(studies, len(table))
     tensors: dict[str, NDArray] = {
         "embedding": space.embedding.astype(np.float16),
         "mean": space.mean,
         "sd": space.sd,
         "gene": table.ensembl_number[rows].astype(np.int64),
-        "rate": rate.astype(np.float32),
-        "rate_gene": table.ensembl_number[rate_rows].astype(np.int64),
     }
     about: dict[str, object] = {"version": VERSION, "ridge": RIDGE}
     model = from_tensors(tensors, about)
-    head_rows = training_rows(model, sources.studies, sources.profiles, random_state=random_state)
-    reference, branch_of = fit_head(
-        head_rows, model_id=model.spec.id, name="human cells and averaged profiles that come with scfm-mini"
-    )
-    return Built(tensors, about, model, reference, branch_of)
-
-
-def _rates(studies: list[Study], n_genes: int) -> tuple[NDArray, NDArray]:
-    """Share of a cell's counts that each gene takes on average, over studies that measured nearly all genes."""
-    total, weight = np.zeros(n_genes), np.zeros(n_genes)
-    for study in studies:
-        if len(study.rows) >= WIDE:
-            counts = study.values.copy()
-            counts.data = np.expm1(counts.data)
-            mean, _ = moments(counts, np.ones(counts.shape[0]))
-            total[study.rows] += mean / mean.sum()
-            weight[study.rows] += 1
-    rate = total / np.maximum(weight, 1)
-    rows = np.flatnonzero(rate > 1e-7)
-    return rate[rows], rows
+    head = training_rows(model, sources.studies, sources.profiles, random_state=random_state)
+    reference, branch_of = fit_head(head, model_id=model.spec.id)
+    return Built(tensors, about, model, head, reference, branch_of)

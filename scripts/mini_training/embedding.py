@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from .profiles import Profiles
 from .studies import Study
@@ -90,13 +91,13 @@ def _on_genes(study: Study, rows: NDArray[np.int32]) -> tuple[sp.csc_matrix, NDA
     return study.values[:, here], there
 
 
-def study_correlation(study: Study, rows: NDArray[np.int32], *, random_state: int = 0) -> tuple[NDArray, NDArray]:
-    """Correlation inside one study [m, m] and the positions [m] of its genes among ``rows``."""
+def standardised_study(study: Study, rows: NDArray[np.int32], *, random_state: int = 0) -> NDArray[np.float32]:
+    """Cells x genes such that z'z is the correlation inside the study, columns of zeros for genes it lacks."""
     n = study.values.shape[0]
     if n > MAX_CELLS:
         study = study.take(np.sort(np.random.default_rng(random_state).choice(n, MAX_CELLS, replace=False)))
     values, where = _on_genes(study, rows)
-    seen = np.asarray((values > 0).sum(0)).ravel() >= 5
+    seen = values.getnnz(axis=0) >= 5
     values, where = values[:, seen], where[seen]
     weight = cell_weights(study)
     mean, variance = moments(values, weight)
@@ -105,24 +106,26 @@ def study_correlation(study: Study, rows: NDArray[np.int32], *, random_state: in
     z /= np.sqrt(variance + 1e-12).astype(np.float32)
     np.clip(z, -CLIP, CLIP, out=z)
     z *= np.sqrt(weight / weight.sum()).astype(np.float32)[:, None]
-    correlation = z.T @ z
-    scale = np.sqrt(np.maximum(np.diag(correlation), 1e-6))
-    return correlation / scale[:, None] / scale, where
+    return _spread(z, where, len(rows))
 
 
-def profile_correlation(profiles: Profiles, rows: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
-    """Correlation over profiles with unknown values left out pair by pair, and positions as above."""
+def standardised_profiles(profiles: Profiles, rows: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray]:
+    """Profiles x genes, unknown values zero, and which values are known."""
     _, here, where = np.intersect1d(profiles.rows, rows, assume_unique=True, return_indices=True)
     x = np.log1p(profiles.cpm[:, here] / 100)
     known = np.isfinite(x)
-    seen = known.sum(0) >= 2
-    x, known, where = x[:, seen], known[:, seen], where[seen]
+    several = known.sum(0) >= 2
+    x, known, where = x[:, several], known[:, several], where[several]
     z = (x - np.nanmean(x, 0)) / (np.nanstd(x, 0) + 1e-6)
     z = np.clip(np.nan_to_num(z), -5, CLIP)
-    known = known.astype(np.float32)
-    correlation = (z.T @ z) / np.maximum(known.T @ known, 1)
-    scale = np.sqrt(np.maximum(np.diag(correlation), 1e-6))
-    return correlation / scale[:, None] / scale, where
+    return _spread(z, where, len(rows), unit=False), _spread(known.astype(np.float32), where, len(rows), unit=False)
+
+
+def _spread(z: NDArray, where: NDArray, width: int, *, unit: bool = True) -> NDArray[np.float32]:
+    """Columns at their place among ``width``, scaled to unit length if asked."""
+    out = np.zeros((len(z), width), np.float32)
+    out[:, where] = z / np.maximum(np.sqrt(np.einsum("ng,ng->g", z, z)), 1e-3) if unit else z
+    return out
 
 
 def gene_space(
@@ -130,19 +133,25 @@ def gene_space(
 ) -> GeneSpace:
     """Average the correlations, take eigenvectors, and average means and variances."""
     n = len(rows)
-    total, weights = np.zeros((n, n), np.float32), np.zeros((n, n), np.float32)
-
-    def add(correlation: NDArray, where: NDArray, weight: float) -> None:
-        block = np.ix_(where, where)
-        total[block] += weight * correlation
-        weights[block] += weight
-
+    total = np.zeros((n, n), np.float32, order="F")
+    known, weights = [], []
     for study in studies:
-        add(*study_correlation(study, rows, random_state=random_state), study_weight(study))
+        z = standardised_study(study, rows, random_state=random_state)
+        known.append(z.any(axis=0))
+        weights.append(study_weight(study))
+        # Half of a symmetric product, added in place: the largest cost of a build.
+        total = blas.ssyrk(weights[-1], z.T, beta=1.0, c=total, overwrite_c=True)
+    total = np.triu(total) + np.triu(total, 1).T
     for collection in profiles:
         if collection.name != "human_extra_profiles":
-            add(*profile_correlation(collection, rows), PROFILE_WEIGHT)
-    total /= weights + 20
+            z, seen = standardised_profiles(collection, rows)
+            correlation = (z.T @ z) / np.maximum(seen.T @ seen, 1)
+            scale = np.sqrt(np.maximum(np.diag(correlation), 1e-6))
+            total += PROFILE_WEIGHT * (correlation / scale[:, None] / scale)
+            known.append(seen.any(axis=0))
+            weights.append(PROFILE_WEIGHT)
+    measured = np.array(known, np.float32)
+    total /= (measured * np.array(weights, np.float32)[:, None]).T @ measured + 20
     mean, sd = _scale(studies, rows)
     return GeneSpace(rows, _leading_eigenvectors(total, width, random_state), mean, sd)
 

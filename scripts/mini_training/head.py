@@ -17,6 +17,7 @@ from .labels import BRANCH_NAMES, BROAD, TRIAL_CLASSES, common_term
 from .profiles import Profiles, simulate
 from .studies import Study
 
+NAME = "human cells and averaged profiles that come with scfm-mini"
 CELLS_PER_CLASS = 150
 PROFILES_PER_TERM, PER_PROFILE = 6, 4
 MIN_CELLS, MIN_SIMULATED = 12, 4
@@ -33,6 +34,10 @@ class Rows:
     broad: NDArray[np.str_]
     term: NDArray[np.str_]
     study: NDArray[np.str_]
+
+    def take(self, kept: NDArray[np.bool_]) -> Rows:
+        """Some of the rows."""
+        return Rows(self.embedding[kept], self.broad[kept], self.term[kept], self.study[kept])
 
 
 def embed_study(model: ScfmMini, study: Study) -> NDArray[np.float32]:
@@ -87,7 +92,7 @@ def _spread(profiles: Profiles) -> Profiles:
     return profiles.take(np.sort(np.concatenate(kept)))
 
 
-def fit_head(rows: Rows, *, model_id: str, name: str) -> tuple[Reference, dict[str, int]]:
+def fit_head(rows: Rows, *, model_id: str) -> tuple[Reference, dict[str, int]]:
     """Classes are ontology terms with enough rows; rarer ones are their branch's rest."""
     simulated = rows.study == "profiles"
     key = np.char.add(np.char.add(rows.broad, "|"), rows.term)
@@ -113,7 +118,7 @@ def fit_head(rows: Rows, *, model_id: str, name: str) -> tuple[Reference, dict[s
     real = np.bincount(code, ~simulated, minlength=len(classes))
     batch = np.unique(rows.study, return_inverse=True)[1]
     reference = fit_reference(
-        rows.embedding, labels, batch, name=name, model_id=model_id, from_profiles=real < MIN_CELLS
+        rows.embedding, labels, batch, name=NAME, model_id=model_id, from_profiles=real < MIN_CELLS
     )
     return reference, {one: int(at) for at, one in enumerate(branches)}
 

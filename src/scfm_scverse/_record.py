@@ -77,7 +77,7 @@ def check_free(
     slot = f'adata.{attr}["{taken[0]}"]'
     written = read_record(adata, verb, record_key)
     if written is None:
-        msg = f"Found {slot}, which tl.{verb} did not write; expected a free key. Pass key_added= or delete it first."
+        msg = f"Found {slot}, which {verb} did not write; expected a free key. Pass key_added= or delete it first."
         raise InputError(msg)
     if model_id is not None and written.get("model_id") != model_id:
         msg = (
@@ -132,4 +132,4 @@ def _plain(value: Any) -> Any:
     """Undo what reading from disk does: arrays back to lists, numpy scalars to Python's."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -21,7 +22,7 @@ from scfm_scverse import settings
 from scfm_scverse._errors import CountsError, InputError
 from scfm_scverse.io import _columns
 from scfm_scverse.io._storage import Compressed, compressed
-from scfm_scverse.io.blocks import iter_blocks, n_rows, take_rows
+from scfm_scverse.io.blocks import iter_blocks, n_rows, spread_rows, take_rows
 from scfm_scverse.io.counts import find_values
 
 Maker = Callable[[np.ndarray], Any]
@@ -124,6 +125,38 @@ def test_rows_are_taken_from_any_sparse_matrix(matrix: sp.csr_matrix, data: st.D
 def test_rows_are_taken_from_every_kind_of_matrix(store: Maker, counts: np.ndarray) -> None:
     rows = np.array([0, 1, 5, 7, 22])
     np.testing.assert_array_equal(take_rows(store(counts), rows).toarray(), counts[rows].astype(np.float32))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 3000))
+def test_spread_rows_come_from_all_over(n: int, wanted: int) -> None:
+    rows = spread_rows(np.empty((n, 1)), wanted)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) <= wanted
+    if n:
+        assert len(rows) > min(n, wanted) / 2
+        assert rows[0] == 0
+        assert rows[-1] == n - 1 or wanted == 1
+        assert np.diff(rows, append=n).max() <= n / max(1, min(wanted, 60) - 1) + 1
+
+
+def test_spread_rows_of_dask_touch_few_chunks() -> None:
+    import dask.array as da
+
+    rows = spread_rows(da.zeros((100_000, 3), chunks=(100, -1)), 1000)
+    assert len(np.unique(rows // 100)) <= 15
+    assert rows[-1] == 99_999
+
+
+def test_scattered_rows_on_disk_are_read_in_bounded_parts() -> None:
+    matrix = sp.random(5000, 10, 0.2, format="csr", random_state=0)
+    parts = {"indptr": matrix.indptr, "indices": Counting(matrix.indices), "data": Counting(matrix.data)}
+    on_disk = SimpleNamespace(format="csr", shape=matrix.shape, dtype=matrix.dtype, group=parts)
+    for step in (2, 7, 50):
+        parts["data"].read = parts["data"].largest = 0
+        rows = np.arange(0, 5000, step)
+        assert (take_rows(on_disk, rows) != matrix[rows].astype(np.float32)).nnz == 0
+        assert parts["data"].largest < matrix.nnz / 3
+    assert parts["data"].read < matrix.nnz / 20
 
 
 def test_reading_changes_nothing_and_blocks_may_be_changed(store: Maker, counts: np.ndarray) -> None:
@@ -245,7 +278,7 @@ def test_columns_on_disk_are_read_in_bounded_passes(monkeypatch: pytest.MonkeyPa
     data, indices = Counting(matrix.data), Counting(matrix.indices)
     parts = Compressed(matrix.indptr.astype(np.int64), indices, data, matrix.shape)
     pieces = list(_columns.iter_rows(parts, 50))
-    assert (sp.vstack(pieces) != matrix).nnz == 0
+    assert (sp.vstack(pieces) != matrix.astype(np.float32)).nnz == 0
     assert max(data.largest, indices.largest) <= 100
     assert data.read <= 6 * matrix.nnz < 10 * matrix.nnz  # once per stretch of 1,000 entries, not once per block
 
@@ -253,12 +286,10 @@ def test_columns_on_disk_are_read_in_bounded_passes(monkeypatch: pytest.MonkeyPa
 def test_rows_on_disk_are_read_once_and_in_bounded_parts() -> None:
     matrix = sp.random(500, 40, 0.2, format="csr", random_state=0)
 
-    class OnDisk:
-        format, shape, dtype = "csr", matrix.shape, matrix.dtype
-        group = {"indptr": matrix.indptr, "indices": Counting(matrix.indices), "data": Counting(matrix.data)}
-
-    expect_blocks(OnDisk(), matrix.toarray(), 50)
-    for part in (OnDisk.group["indices"], OnDisk.group["data"]):
+    parts = {"indptr": matrix.indptr, "indices": Counting(matrix.indices), "data": Counting(matrix.data)}
+    on_disk = SimpleNamespace(format="csr", shape=matrix.shape, dtype=matrix.dtype, group=parts)
+    expect_blocks(on_disk, matrix.toarray(), 50)
+    for part in (parts["indices"], parts["data"]):
         assert part.read == matrix.nnz
         assert part.largest <= matrix.nnz / 5
 

@@ -62,6 +62,18 @@ def test_counts_are_found_wherever_they_are() -> None:
     assert summary(find_values(AnnData(None, shape=counts.shape, layers={"counts": counts})))[1] == "counts"
 
 
+def test_nothing_but_zeros_is_read_only_where_nothing_else_is() -> None:
+    counts = some_counts()
+    assert find_values(with_raw(counts * 0, counts)).source == "raw.X"
+    assert summary(find_values(AnnData(counts * 0))) == ("X", "counts")
+
+
+def test_no_more_is_looked_at_than_needed() -> None:
+    adata = with_raw(some_counts(), some_counts())
+    del adata.raw._X  # nobody can look at it now
+    assert find_values(adata).source == "X"
+
+
 def test_log_values_are_taken_where_there_are_no_counts() -> None:
     counts = some_counts()
     assert summary(find_values(AnnData(log_of(counts)))) == ("X", "log")
@@ -180,9 +192,9 @@ def test_advice_fits_what_there_is() -> None:
     counts = some_counts()
     adata = with_raw(scaled(counts), log_of(counts))
     adata.layers["scaled"] = scaled(counts)
-    with pytest.raises(CountsError, match="Pass use_raw=True to read raw.X"):
+    with pytest.raises(CountsError, match=r"Pass use_raw=True to read raw\.X"):
         find_values(adata, layer="scaled")
-    with pytest.raises(CountsError, match="Pass use_raw=True to read raw.X"):
+    with pytest.raises(CountsError, match=r"Pass use_raw=True to read raw\.X"):
         find_values(adata, normalized=True)
     with pytest.raises(CountsError, match=r'adata\.layers\["counts"\]'):
         find_values(AnnData(scaled(counts)))

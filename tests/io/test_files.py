@@ -132,6 +132,20 @@ def test_files_without_x_are_read_if_they_hold_another_matrix(tmp_path: Path, su
         read_adata(path)
 
 
+def test_anndatas_own_backed_mode_is_read_and_written(tmp_path: Path) -> None:
+    adata = example()
+    write_adata(adata, tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for rows in (slice(None), slice(30, 3, -3)):
+        values = find_values(backed[rows])
+        blocks = [block for _, block in iter_blocks(values.matrix, block_size=7)]
+        assert (sp.vstack(blocks) != adata.X[rows]).nnz == 0
+    write_adata(backed, tmp_path / "copy.h5ad")
+    assert (read_adata(tmp_path / "copy.h5ad").X != adata.X).nnz == 0
+    assert Path(backed.filename).name == "cells.h5ad"
+    backed.file.close()
+
+
 def test_views_are_written(tmp_path: Path) -> None:
     adata = example()
     view = adata[5:10, :3]
@@ -190,7 +204,7 @@ def test_files_of_other_kinds_are_errors(tmp_path: Path) -> None:
         read_adata(tmp_path / "cells.h5ad")
     with h5py.File(tmp_path / "tenx.h5", "w") as file:
         file.create_group("matrix")
-    with pytest.raises(FileError, match="Found matrix in .*expected obs and var"):
+    with pytest.raises(FileError, match=r"Found matrix in .*expected obs and var"):
         read_adata(tmp_path / "tenx.h5")
     with pytest.raises(FileError, match=r"\.h5ad or \.zarr"):
         write_adata(example(), tmp_path / "cells.loom")
@@ -264,7 +278,7 @@ def test_results_of_other_cells_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("size", [0, 3_000, 30_000, 150_000])
+@pytest.mark.parametrize("size", [0, 30_000])
 def test_full_disk_leaves_the_old_file_whole(tmp_path: Path, suffix: str, size: int) -> None:
     path = tmp_path / f"cells.{suffix}"
     write_adata(example(), path)

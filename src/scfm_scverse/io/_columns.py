@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
-from ._storage import Compressed, to_host
+from ._storage import Compressed, float32, to_host
 
 _PIECE = 2**20  # stored entries looked at together
 _STRETCH = 2**24  # stored entries kept in memory when the columns have to be read in several passes: 128 MB
@@ -25,19 +25,30 @@ def iter_rows(parts: Compressed, size: int, rows: np.ndarray | None = None) -> I
         yield from _passes(parts, np.arange(parts.shape[0]) if rows is None else rows, size)
 
 
-def select_rows(parts: Compressed, rows: np.ndarray) -> sp.csr_matrix:
-    """Chosen rows, ascending and unique, in one pass over the columns."""
-    slot_of = np.full(parts.shape[0], -1, dtype=np.int64)
+def row_lengths(parts: Compressed) -> np.ndarray:
+    """Stored entries of every row."""
+    lengths = np.zeros(parts.shape[0], dtype=np.int64)
+    for lo, hi, _ in _pieces(parts):
+        lengths += np.bincount(to_host(parts.indices[lo:hi]), minlength=len(lengths))
+    return lengths
+
+
+def select_rows(parts: Compressed, rows: np.ndarray, lengths: np.ndarray) -> sp.csr_matrix:
+    """Chosen rows, none twice, with the number of their entries, in one pass over the columns."""
+    slot_of = np.full(parts.shape[0], -1, dtype=np.int32)
     slot_of[rows] = np.arange(len(rows))
-    pieces = []
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    indices, data = np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32)
+    fill = indptr[:-1].copy()
     for lo, hi, columns in _pieces(parts):
         slots = slot_of[to_host(parts.indices[lo:hi])]
-        keep = np.flatnonzero(slots >= 0)
-        pieces.append((to_host(parts.data[lo:hi])[keep], slots[keep].astype(np.int32), columns[keep]))
-    if not pieces:
-        return sp.csr_matrix(np.zeros((len(rows), 0)), shape=(len(rows), parts.shape[1]))
-    data, slots, columns = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    return sp.coo_matrix((data, (slots, columns)), shape=(len(rows), parts.shape[1])).tocsr()
+        take = np.flatnonzero(slots >= 0)
+        take = take[np.argsort(slots[take], kind="stable")]
+        slots = slots[take]
+        at = fill[slots] + np.arange(len(slots)) - np.searchsorted(slots, slots)  # how many of its row came before
+        indices[at], data[at] = columns[take], float32(to_host(parts.data[lo:hi])[take])
+        fill += np.bincount(slots, minlength=len(fill))
+    return sp.csr_matrix((data, indices, indptr), shape=(len(rows), parts.shape[1]))
 
 
 def _pieces(parts: Compressed) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -84,17 +95,15 @@ def _first_at_least(indices: np.ndarray, low: np.ndarray, high: np.ndarray, row:
 
 
 def _passes(parts: Compressed, rows: np.ndarray, size: int) -> Iterator[sp.csr_matrix]:
-    stored = np.zeros(parts.shape[0], dtype=np.int64)
-    for lo, hi, _ in _pieces(parts):
-        stored += np.bincount(to_host(parts.indices[lo:hi]), minlength=len(stored))
+    lengths = row_lengths(parts)
     start, n = 0, len(rows)
     while start < n:
         stop, total = start, 0
-        while stop < n and (stop == start or total + stored[rows[stop : stop + size]].sum() <= _STRETCH):
-            total += stored[rows[stop : stop + size]].sum()
+        while stop < n and (stop == start or total + lengths[rows[stop : stop + size]].sum() <= _STRETCH):
+            total += lengths[rows[stop : stop + size]].sum()
             stop = min(stop + size, n)
         wanted, place = np.unique(rows[start:stop], return_inverse=True)
-        stretch = select_rows(parts, wanted)
+        stretch = select_rows(parts, wanted, lengths[wanted])
         for block in range(0, stop - start, size):
             yield stretch[place[block : block + size]]
         start = stop

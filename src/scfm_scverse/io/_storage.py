@@ -11,8 +11,9 @@ import scipy.sparse as sp
 
 from .._errors import InputError
 
-DENSE_VALUES = 2**23  # values of a dense matrix that are read at a time: 32 MB as float32
-_GAP = 64  # rows on disk that are read for nothing rather than by another read
+_DENSE_VALUES = 2**23  # values of a dense matrix that are read at a time: 32 MB as float32
+_GAP = 8  # rows on disk that are read for nothing rather than by another read
+_RUN = 1024  # rows on disk that are read together, at most
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,6 @@ def is_dask(matrix: Any) -> bool:
     return hasattr(matrix, "__dask_graph__")
 
 
-def in_memory(matrix: Any) -> bool:
-    """Whether numpy or scipy can index the matrix directly."""
-    return isinstance(matrix, np.ndarray) or sp.issparse(matrix)
-
-
 def to_host(array: Any) -> np.ndarray:
     """Numpy array of what a slice of numpy, h5py, zarr or cupy gave."""
     return np.asarray(array.get() if type(array).__module__.startswith("cupy") else array)
@@ -76,16 +72,43 @@ def compressed(matrix: Any) -> Compressed:
     return Compressed(to_host(indptr).astype(np.int64, copy=False), indices, data, (int(n), int(g)))
 
 
-def canonical(piece: Any) -> sp.csr_matrix:
+def row_length(matrix: Any) -> float:
+    """Stored values of a row on average; of dask, which cannot tell, a tenth of the columns."""
+    stored = matrix.matrix if isinstance(matrix, Subset) else matrix
+    if sparse_format(stored) is None:
+        return int(stored.shape[1]) * (0.1 if is_dask(stored) else 1.0)
+    nnz = stored.group["indices"].shape[0] if hasattr(stored, "group") else stored.nnz
+    return int(nnz) / max(1, int(stored.shape[0]))
+
+
+def float32(values: np.ndarray) -> np.ndarray:
+    """Copy as float32; what is too large becomes infinite, which the check of the values reports with its place."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def from_dense(values: np.ndarray) -> sp.csr_matrix:
+    """What ``csr_matrix(values)`` gives, three times as fast."""
+    n, g = values.shape
+    values = np.ascontiguousarray(values)
+    flat = np.flatnonzero(values != 0)
+    first = np.arange(n + 1) * g
+    indptr = np.searchsorted(flat, first)
+    indices = flat - np.repeat(first[:-1], np.diff(indptr))
+    arrays = float32(values.ravel()[flat]), indices.astype(np.int32), indptr.astype(np.int32)
+    return sp.csr_matrix(arrays, shape=(n, g))
+
+
+def canonical(rows: Any) -> sp.csr_matrix:
     """CSR float32 with sorted unique int32 columns and no stored zeros; shares memory where nothing has to change."""
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which the caller reports with its place
-        if isinstance(piece, np.ndarray):
-            block = _from_dense(np.asarray(piece, dtype=np.float32, order="C"))
-        else:
-            csr = piece.tocsr()
-            data, indices = csr.data.astype(np.float32, copy=False), csr.indices.astype(np.int32, copy=False)
-            block = sp.csr_matrix((data, indices, csr.indptr.astype(np.int32, copy=False)), shape=csr.shape)
-            _require_in_range(block)
+    indices, indptr = rows.indices.astype(np.int32, copy=False), rows.indptr.astype(np.int32, copy=False)
+    data = rows.data if rows.dtype == np.float32 else float32(rows.data)
+    block = sp.csr_matrix((data, indices, indptr), shape=rows.shape)
+    try:  # compiled loops would follow a column beyond the last gene out of their arrays
+        block.check_format(full_check=True)
+    except ValueError as error:
+        msg = f"Found a damaged sparse matrix: {error}; expected columns below {block.shape[1]}. Write the data again."
+        raise InputError(msg) from error
     if not block.has_canonical_format:
         block = block.copy()
         block.sum_duplicates()
@@ -95,45 +118,24 @@ def canonical(piece: Any) -> sp.csr_matrix:
     return block
 
 
-def _require_in_range(block: sp.csr_matrix) -> None:
-    """Stop on columns beyond the last gene, which compiled loops would follow out of their arrays."""
-    try:
-        block.check_format(full_check=True)
-    except ValueError as error:
-        msg = f"Found a damaged sparse matrix: {error}; expected columns below {block.shape[1]}. Write the data again."
-        raise InputError(msg) from error
-
-
-def _from_dense(values: np.ndarray) -> sp.csr_matrix:
-    """What ``csr_matrix(values)`` gives, three times as fast."""
-    n, g = values.shape
-    flat = np.flatnonzero(values != 0)
-    first = np.arange(n + 1) * g
-    indptr = np.searchsorted(flat, first)
-    indices = flat - np.repeat(first[:-1], np.diff(indptr))
-    return sp.csr_matrix((values.ravel()[flat], indices.astype(np.int32), indptr.astype(np.int32)), shape=(n, g))
-
-
 def row_reader(matrix: Any) -> Callable[[int, int], sp.csr_matrix]:
-    """Make a function that reads the rows from ``start`` to ``stop`` of a CSR or dense matrix."""
+    """Make a function that copies the rows from ``start`` to ``stop`` of a CSR or dense matrix."""
     if sparse_format(matrix) == "csr":
         parts = compressed(matrix)
-        width = parts.shape[1]
 
         def read_sparse(start: int, stop: int) -> sp.csr_matrix:
             lo, hi = int(parts.indptr[start]), int(parts.indptr[stop])
-            with np.errstate(over="ignore"):  # astype copies: the block may be changed, the matrix may not
-                data = to_host(parts.data[lo:hi]).astype(np.float32)
-            indices, indptr = to_host(parts.indices[lo:hi]).astype(np.int32), parts.indptr[start : stop + 1] - lo
-            return canonical(sp.csr_matrix((data, indices, indptr.astype(np.int32)), shape=(stop - start, width)))
+            data, indices = float32(to_host(parts.data[lo:hi])), to_host(parts.indices[lo:hi]).astype(np.int32)
+            indptr = (parts.indptr[start : stop + 1] - lo).astype(np.int32)
+            return sp.csr_matrix((data, indices, indptr), shape=(stop - start, parts.shape[1]))
 
         return read_sparse
 
-    step = max(1, DENSE_VALUES // max(1, int(matrix.shape[1])))
+    step = max(1, _DENSE_VALUES // max(1, int(matrix.shape[1])))
 
     def read_dense(start: int, stop: int) -> sp.csr_matrix:
-        pieces = [canonical(to_host(matrix[i : min(i + step, stop)])) for i in range(start, stop, step)]
-        return pieces[0] if len(pieces) == 1 else canonical(sp.vstack(pieces, format="csr"))
+        pieces = [from_dense(to_host(matrix[i : min(i + step, stop)])) for i in range(start, stop, step)]
+        return stack(pieces, int(matrix.shape[1]))
 
     return read_dense
 
@@ -142,19 +144,30 @@ def read_rows(matrix: Any, read: Callable[[int, int], sp.csr_matrix], rows: np.n
     """Rows in any order and number; from disk in long runs, in the order in which they are stored."""
     if len(rows) and (np.diff(rows) == 1).all():
         return read(int(rows[0]), int(rows[-1]) + 1)
-    if in_memory(matrix):
-        return canonical(np.asarray(matrix)[rows] if isinstance(matrix, np.ndarray) else matrix[rows])
+    if isinstance(matrix, np.ndarray):
+        return from_dense(np.asarray(matrix)[rows])
+    if sp.issparse(matrix):
+        chosen: sp.csr_matrix = matrix[rows]  # type: ignore[index]
+        return chosen
     wanted, place = np.unique(rows, return_inverse=True)
-    pieces = [read(lo, hi)[run - lo] for lo, hi, run in _runs(wanted)]
-    if not pieces:
-        return canonical(np.zeros((0, int(matrix.shape[1]))))
-    return canonical(sp.vstack(pieces, format="csr")[place])
+    pieces = [read(lo, hi) if hi - lo == len(run) else read(lo, hi)[run - lo] for lo, hi, run in _runs(wanted)]
+    return stack(pieces, int(matrix.shape[1]))[place]
+
+
+def stack(pieces: list[sp.csr_matrix], width: int) -> sp.csr_matrix:
+    """Put pieces on top of each other; no pieces make no rows."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return sp.csr_matrix(sp.vstack(pieces, format="csr")) if pieces else from_dense(np.zeros((0, width)))
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-    for run in np.split(rows, np.flatnonzero(np.diff(rows) > _GAP) + 1):
-        if len(run):
-            yield int(run[0]), int(run[-1]) + 1, run
+    """Chosen rows that stand close together, each group with its first row and the row after its last."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or rows[end] - rows[end - 1] > _GAP or rows[end] - rows[start] >= _RUN:
+            yield int(rows[start]), int(rows[end - 1]) + 1, rows[start:end]
+            start = end
 
 
 def require_matrix(matrix: Any) -> None:

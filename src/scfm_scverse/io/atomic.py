@@ -82,7 +82,9 @@ class _Stream(io.FileIO):
     def readinto(self, buffer: Any) -> int:
         """Read what was written or kept."""
         start, view = self.tell(), memoryview(buffer).cast("B")
-        n = super().readinto(view) or 0
+        n = 0
+        while n < len(view) and (read := super().readinto(view[n:])):
+            n += read
         for position, kept in self._kept:
             lo, hi = max(start, position), min(start + len(view), position + len(kept))
             if lo < hi:

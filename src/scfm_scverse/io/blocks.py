@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,23 @@ from .._errors import CountsError, InputError
 from .._logging import say
 from .._settings import settings
 from . import _columns
-from ._storage import Subset, canonical, compressed, is_dask, read_rows, require_matrix, row_reader, sparse_format
+from ._storage import (
+    Subset,
+    canonical,
+    compressed,
+    from_dense,
+    is_dask,
+    read_rows,
+    require_matrix,
+    row_reader,
+    sparse_format,
+    stack,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Names: TypeAlias = "Sequence[str] | pd.Index[Any]"
 
 
 def n_rows(matrix: Any) -> int:
@@ -25,8 +41,8 @@ def iter_blocks(
     matrix: Any,
     *,
     block_size: int | None = None,
-    names: Sequence[str] | None = None,
-    genes: Sequence[str] | None = None,
+    names: Names | None = None,
+    genes: Names | None = None,
 ) -> Iterator[tuple[int, sp.csr_matrix]]:
     """Yield the rows of a matrix, block by block, in the order in which they are stored.
 
@@ -75,16 +91,32 @@ def iter_blocks(
         start += block.shape[0]
 
 
+def spread_rows(matrix: Any, wanted: int) -> np.ndarray:
+    """Choose positions of cells from all over a matrix: short runs, since every place costs a read."""
+    n = n_rows(matrix)
+    if wanted >= n:
+        return np.arange(n)
+    places = min(wanted, 5 if is_dask(matrix) else 64)
+    length = wanted // places
+    starts = np.linspace(0, n - length, places).astype(int)
+    return np.unique(starts[:, None] + np.arange(length))
+
+
 def take_rows(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
     """Read chosen cells (by position, ascending for dask) as one canonical CSR block, values unchecked."""
     require_matrix(matrix)
+    return canonical(_rows(matrix, rows))
+
+
+def _rows(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
     if isinstance(matrix, Subset):
-        return canonical(take_rows(matrix.matrix, matrix.rows[rows])[:, matrix.columns])
+        return _rows(matrix.matrix, matrix.rows[rows])[:, matrix.columns]
     if is_dask(matrix):
-        return _take_dask(matrix, rows)
+        return _dask_take(matrix, rows)
     if sparse_format(matrix) == "csc":
-        wanted, place = np.unique(rows, return_inverse=True)
-        return canonical(_columns.select_rows(compressed(matrix), wanted)[place])
+        parts = compressed(matrix)
+        wanted, order = np.unique(rows, return_inverse=True)
+        return _columns.select_rows(parts, wanted, _columns.row_lengths(parts)[wanted])[order]
     return read_rows(matrix, row_reader(matrix), rows)
 
 
@@ -124,22 +156,21 @@ def _dask_rows(matrix: Any, chunks: list[int]) -> sp.csr_matrix:
     from dask.base import compute
 
     rows = compute(*[list(row) for row in matrix.to_delayed()[chunks]])  # type: ignore[no-untyped-call]
-    joined = [sp.hstack([_chunk(part) for part in row], format="csr") for row in rows]
-    return sp.csr_matrix(sp.vstack(joined, format="csr"))
+    return stack([sp.hstack([_chunk(part) for part in row], format="csr") for row in rows], int(matrix.shape[1]))
 
 
 def _chunk(part: Any) -> sp.csr_matrix:
     """One computed chunk of a dask array, which may have been made on a GPU."""
     if type(part).__module__.startswith("cupy"):
         part = part.get()
-    return canonical(part)
+    return from_dense(part) if isinstance(part, np.ndarray) else part.tocsr()
 
 
-def _take_dask(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
+def _dask_take(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
     starts = np.array([0, *accumulate(matrix.chunks[0])])
     chunk_of = np.searchsorted(starts, rows, side="right") - 1
     pieces = [_dask_rows(matrix, [chunk])[rows[chunk_of == chunk] - starts[chunk]] for chunk in np.unique(chunk_of)]
-    return canonical(sp.vstack(pieces, format="csr") if pieces else sp.csr_matrix((0, matrix.shape[1])))
+    return stack(pieces, int(matrix.shape[1]))
 
 
 def _regroup(pieces: Iterator[sp.csr_matrix], size: int) -> Iterator[sp.csr_matrix]:
@@ -150,16 +181,16 @@ def _regroup(pieces: Iterator[sp.csr_matrix], size: int) -> Iterator[sp.csr_matr
         waiting.append(piece)
         rows += piece.shape[0]
         if rows >= size:
-            joined = sp.vstack(waiting, format="csr")
+            joined = stack(waiting, piece.shape[1])
             whole = rows - rows % size
             for start in range(0, whole, size):
                 yield joined[start : start + size]
             waiting, rows = [joined[whole:]], rows - whole
     if rows:
-        yield sp.vstack(waiting, format="csr")
+        yield stack(waiting, waiting[0].shape[1])
 
 
-def _check(block: sp.csr_matrix, start: int, names: Sequence[str] | None, genes: Sequence[str] | None) -> None:
+def _check(block: sp.csr_matrix, start: int, names: Names | None, genes: Names | None) -> None:
     if block.nnz == 0:
         return
     lowest, highest = block.data.min(), block.data.max()  # NaN carries through both
@@ -175,7 +206,7 @@ def _check(block: sp.csr_matrix, start: int, names: Sequence[str] | None, genes:
     raise CountsError(msg)
 
 
-def place(row: int, names: Sequence[str] | None, column: int, genes: Sequence[str] | None) -> str:
+def place(row: int, names: Names | None, column: int, genes: Names | None) -> str:
     """Name a cell and a gene by position and, where known, by name."""
     cell = f"cell {row}" if names is None else f"cell {row} ({names[row]})"
     gene = f"gene column {column}" if genes is None else f"gene column {column} ({genes[column]})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,12 +10,14 @@ import scipy.sparse as sp
 
 from .._errors import CountsError, InputError, MissingKeyError
 from .._logging import say
-from ._storage import Subset, is_dask
-from .blocks import n_rows, place, take_rows
+from ._storage import Subset, is_dask, row_length
+from .blocks import place, spread_rows, take_rows
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+    from .blocks import Names
 
 _SAMPLE = 200_000  # stored values looked at
 _SPREAD = 2.0e-2  # coefficient of variation below which the totals of cells count as equal
@@ -79,6 +80,10 @@ class _Seen:
         data = self.sample.data
         return self.finite and self.low >= 0 and bool((data == np.rint(data)).all())
 
+    @property
+    def holds_counts(self) -> bool:
+        return self.whole and self.sample.nnz > 0
+
     def __str__(self) -> str:
         scale = "whole numbers" if self.whole else "negative values" if self.low < 0 else "not whole"
         bad = "" if self.finite else ", NaN or infinite values"
@@ -120,12 +125,7 @@ def find_values(
     if layer is not None and use_raw:
         msg = f"Found both layer={layer!r} and use_raw=True; expected one of them at most."
         raise InputError(msg)
-    if layer is not None or use_raw:
-        candidates = [_named(adata, layer)]
-    else:
-        sources = ["X", "raw.X"] if normalized else ["X", _layer("counts"), "raw.X"]
-        candidates = [found for source in sources if (found := _look(adata, source)) is not None]
-    chosen = _choose(adata, candidates, normalized=normalized)
+    chosen = _choose(adata, _candidates(adata, layer, use_raw=use_raw, normalized=normalized), normalized=normalized)
     kind = _kind(chosen, normalized=normalized)
     base = _log_base(chosen.sample) if kind == "log" else 0.0
     var = _genes(adata, chosen.source)
@@ -133,13 +133,25 @@ def find_values(
     return Values(chosen.matrix, chosen.source, kind, base, var)
 
 
+def _candidates(adata: AnnData, layer: str | None, *, use_raw: bool, normalized: bool | None) -> list[_Seen]:
+    """Look at one matrix after the other until one holds what is wanted."""
+    if layer is not None or use_raw:
+        return [_named(adata, layer)]
+    candidates = []
+    for source in ["X", "raw.X"] if normalized else ["X", _layer("counts"), "raw.X"]:
+        seen = _look(adata, source)
+        if seen is not None:
+            candidates.append(seen)
+            if normalized or seen.holds_counts:
+                break
+    return candidates
+
+
 def _choose(adata: AnnData, candidates: list[_Seen], *, normalized: bool | None) -> _Seen:
-    """Pick the first matrix that holds counts, or else the first that is not negative."""
-    if not normalized:
-        for seen in candidates:
-            if seen.whole:
-                return seen
-    for seen in candidates[:1] if normalized else candidates:
+    """Pick the matrix that holds counts, or else the first that is not negative."""
+    if candidates and candidates[-1].holds_counts and not normalized:
+        return candidates[-1]
+    for seen in candidates:
         if seen.low >= 0:
             _require_finite(seen, adata.obs_names, _genes(adata, seen.source).index)
             return seen
@@ -174,7 +186,7 @@ def _kind(seen: _Seen, *, normalized: bool | None) -> Literal["counts", "linear"
     return "log" if normalized or (normalized is None and seen.high <= _LOG_MAX) else "linear"
 
 
-def _require_finite(seen: _Seen, names: Sequence[str], genes: Sequence[str]) -> None:
+def _require_finite(seen: _Seen, names: Names, genes: Names) -> None:
     if seen.finite:
         return
     at = int(np.flatnonzero(~np.isfinite(seen.sample.data))[0])
@@ -186,7 +198,8 @@ def _require_finite(seen: _Seen, names: Sequence[str], genes: Sequence[str]) -> 
 
 def _genes(adata: AnnData, source: str) -> pd.DataFrame:
     var: Any = adata.raw.var if source == "raw.X" else adata.var
-    return var.to_memory() if hasattr(var, "to_memory") else var  # anndata.experimental.read_lazy leaves it on disk
+    frame: pd.DataFrame = var.to_memory() if hasattr(var, "to_memory") else var  # read_lazy leaves it on disk
+    return frame
 
 
 def _layer(key: str) -> str:
@@ -209,7 +222,7 @@ def _look(adata: AnnData, source: str) -> _Seen | None:
     matrix = _matrix(adata, source)
     if matrix is None:
         return None
-    rows = _sample_rows(matrix)
+    rows = spread_rows(matrix, int(np.clip(_SAMPLE // max(1, row_length(matrix)), 16, 2000)))
     return _Seen(source, matrix, take_rows(matrix, rows), rows)
 
 
@@ -221,28 +234,14 @@ def _matrix(adata: AnnData, source: str) -> Any:
     def stored(data: AnnData) -> Any:
         return data.X if source == "X" else data.layers.get(source[8:-2])
 
-    if not adata.is_view:
-        return stored(adata)
     view: Any = adata
-    parent = view._adata_ref
+    parent: Any = getattr(view, "_adata_ref", None)
+    if parent is None:
+        return stored(adata)
     matrix = stored(parent)
-    if matrix is None or is_dask(matrix):
-        return stored(adata)  # dask is lazy by itself
-    rows, columns = np.arange(parent.n_obs)[view._oidx], np.arange(parent.n_vars)[view._vidx]
-    return Subset(matrix, rows, columns)
-
-
-def _sample_rows(matrix: Any) -> np.ndarray:
-    """Positions of cells from all over the matrix; runs where every place costs a read or a computation."""
-    n, g = n_rows(matrix), int(matrix.shape[1])
-    if n == 0:
-        return np.arange(0)
-    inner = matrix.matrix if isinstance(matrix, Subset) else matrix
-    stored = getattr(inner, "nnz", 0) / max(1, n_rows(inner)) or (g * 0.1 if is_dask(inner) else g)
-    wanted = int(np.clip(_SAMPLE // max(1, stored), 16, 2000))
-    places = min(wanted, n, 5 if is_dask(inner) else 64)
-    starts = np.linspace(0, max(0, n - wanted // places), places).astype(int)
-    return np.unique(np.clip(starts[:, None] + np.arange(wanted // places), 0, n - 1))
+    if matrix is None or is_dask(matrix):  # dask is lazy by itself
+        return stored(adata)
+    return Subset(matrix, np.arange(parent.n_obs)[view._oidx], np.arange(parent.n_vars)[view._vidx])
 
 
 def _log_base(sample: sp.csr_matrix) -> float:

@@ -160,6 +160,9 @@ def _require_same_names(store: Any, adata: AnnData, source: Path) -> None:
 
     for slot, names in (("obs", adata.obs_names), ("var", adata.var_names)):
         table = store[slot]
+        if not hasattr(table, "keys"):
+            msg = f"Found {source} written by an anndata before 0.7; expected a newer file: read and write it whole."
+            raise FileError(msg)
         there = read_elem(table[table.attrs["_index"]])
         if len(there) != len(names) or (there != names.to_numpy()).any():
             msg = (
@@ -207,7 +210,7 @@ def _require_replaceable(path: Path, kind: Literal["h5ad", "zarr"]) -> None:
 def _require_anndata(store: Any, path: Path) -> None:
     there = sorted(store)
     if not {"obs", "var"} <= set(there):
-        msg = f"Found {', '.join(there) or 'nothing'} in {path}; expected obs and var, as in a file that AnnData wrote."
+        msg = f"Found {', '.join(there[:5]) or 'nothing'} in {path}; expected obs and var, as AnnData writes them."
         raise FileError(msg)
     if not (_has(store, "X") or _has(store, "raw") or (_has(store, "layers") and len(store["layers"]))):
         msg = f"Found neither X nor layers nor raw in {path}; expected at least one matrix of cells x genes."

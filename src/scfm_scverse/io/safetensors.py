@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import CheckpointError
+from .atomic import replacing
 
 _HEADER = "scfm"
 
@@ -25,14 +24,8 @@ def save_tensors(path: Path, tensors: dict[str, NDArray[Any]], about: dict[str, 
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},
         metadata={_HEADER: json.dumps(about, sort_keys=True)},
     )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(payload)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

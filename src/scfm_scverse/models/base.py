@@ -78,8 +78,6 @@ class Columns:
     ----------
     vocabulary
         int32 [g]: position in the model's vocabulary, -1 where the model does not know the gene.
-    gene
-        int32 [g]: row of the gene table, -1 where the name is unknown.
     counted
         bool [g]: whether the column is a gene at all (no spike-in, no summary row).
     base
@@ -87,7 +85,6 @@ class Columns:
     """
 
     vocabulary: NDArray[np.int32]
-    gene: NDArray[np.int32]
     counted: NDArray[np.bool_]
     base: float
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import entry_points
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from .._errors import InputError
@@ -114,6 +114,11 @@ def _all_loaders() -> dict[str, Callable[[], CellModel]]:
 
     found: dict[str, Callable[[], CellModel]] = {"scfm-mini": load_scfm_mini}
     for point in entry_points(group=ENTRY_POINT):
-        # Bound now, imported only when the model is asked for.
-        found[point.name] = lambda point=point: point.load()()
+        found[point.name] = partial(_load_point, point)
     return found | _loaders
+
+
+def _load_point(point: EntryPoint) -> CellModel:
+    """Import another package's loader, only when its model is asked for."""
+    model: CellModel = point.load()()
+    return model

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._errors import CheckpointError
+from .._errors import CheckpointError, InputError
 from ..genes import load_gene_table
 from ..io.safetensors import hash_tensors, load_tensors
 from ..tokens import LogValues, Tokens
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CLIP = 8.0
 WEIGHTS = Path(__file__).parent / "weights" / "scfm-mini.safetensors"
-TENSORS = ("embedding", "mean", "sd", "gene", "rate", "rate_gene")
+TENSORS = ("embedding", "mean", "sd", "gene")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class MiniWeights:
         float32 [v, d]: a vector for each gene of the vocabulary.
     mean, sd
         float32 [v]: typical mean and standard deviation of log values inside a study.
-    rate
-        float32 [r]: typical share of a cell's counts of every gene of ``rate_gene`` (rows of the gene table).
     ridge
         Strength of the penalty on a cell's vector.
     """
@@ -49,12 +47,10 @@ class MiniWeights:
     embedding: NDArray[np.float32]
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
-    rate: NDArray[np.float32]
-    rate_gene: NDArray[np.int32]
     ridge: float
 
 
-def projection(weights: MiniWeights, measured: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+def projection(weights: MiniWeights, measured: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the map from standardised values to cell vectors, [v, d], and the vector of a cell without counts, [d].
 
     The vector of a cell is ``(W'W + ridge)^-1 W' z`` over the measured genes. Most z are those of a zero count, so
@@ -87,15 +83,8 @@ class ScfmMini:
             columns=columns.vocabulary,
             counted=columns.counted,
             n_genes=len(self.spec.genes),
-            share=self._share(columns),
             base=columns.base,
         )
-
-    def _share(self, columns: Columns) -> float:
-        """Part of a cell's counts that the matrix is expected to hold."""
-        rate, gene = self.weights.rate, self.weights.rate_gene
-        measured = np.isin(gene, columns.gene[columns.counted])
-        return float(rate[measured].sum() / rate.sum())
 
     def encode(
         self, minibatch: Tokens, want: frozenset[Output], *, device: torch.device, dtype: torch.dtype
@@ -103,12 +92,15 @@ class ScfmMini:
         """Return unit vectors [b, d]; the only output is ``"cell"``."""
         import torch
 
+        if not want <= self.spec.outputs:
+            msg = f"{self.spec.name} gives {sorted(self.spec.outputs)}; it was asked for {sorted(want)}."
+            raise InputError(msg)
         table, zero, scale = self._tables(minibatch.measured.tobytes(), device, dtype)
         ids = torch.from_numpy(minibatch.ids).to(device)
         values = torch.from_numpy(minibatch.values).to(device)
         # What an expressed gene adds to a cell is the distance of its standardised value from that of a zero.
-        mean, sd, start = scale[:, ids]
-        shift = ((values - mean) / sd).clamp(-CLIP, CLIP) - start
+        mean, sd, start = (row.index_select(0, ids) for row in scale)  # four times as fast as scale[:, ids]
+        shift = (values - mean).div_(sd).clamp_(-CLIP, CLIP).sub_(start)
         vectors = torch.nn.functional.embedding_bag(
             ids,
             table,
@@ -142,7 +134,7 @@ def load_scfm_mini(path: Path | None = None) -> ScfmMini:
     return from_tensors(tensors, about)
 
 
-def from_tensors(tensors: dict[str, NDArray], about: dict[str, Any]) -> ScfmMini:
+def from_tensors(tensors: dict[str, NDArray[Any]], about: dict[str, Any]) -> ScfmMini:
     """Build the model from what its file holds."""
     missing = [name for name in TENSORS if name not in tensors]
     if missing:
@@ -166,8 +158,6 @@ def from_tensors(tensors: dict[str, NDArray], about: dict[str, Any]) -> ScfmMini
         embedding=tensors["embedding"].astype(np.float32),
         mean=tensors["mean"],
         sd=tensors["sd"],
-        rate=tensors["rate"].astype(np.float32),
-        rate_gene=load_gene_table().rows_of_numbers(tensors["rate_gene"].astype(np.int64)),
         ridge=float(about["ridge"]),
     )
     return ScfmMini(weights, spec)

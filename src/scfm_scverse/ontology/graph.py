@@ -88,8 +88,6 @@ def load_ontology() -> CellOntology:
             term: tuple(_curie(number) for number in parents)
             for term, parents in zip(ids, table["parents"], strict=True)
         },
-        synonyms={
-            term: tuple(text.split("|")) for term, text in zip(ids, table["synonyms"], strict=True) if text
-        },
+        synonyms={term: tuple(text.split("|")) for term, text in zip(ids, table["synonyms"], strict=True) if text},
         replaced={_curie(old): _curie(new) for old, new in table["replaced"]},
     )

@@ -16,7 +16,7 @@ BLOCK = 20_000  # cells compared at a time: bounds the arrays of distances
 
 @dataclass(frozen=True)
 class Answer:
-    """One entry a cell: label, best fine label, ontology id [n]; confidence, unknown score [n]; probabilities [n, c]."""
+    """One entry a cell: label, best fine label, ontology id, confidence, unknown score [n]; probabilities [n, c]."""
 
     label: NDArray[np.str_]
     fine: NDArray[np.str_]

@@ -113,7 +113,7 @@ def _folds(batch: NDArray[np.integer], random_state: int) -> NDArray[np.integer]
 
 def _left_out(
     embedding: NDArray[np.float32], labels: Labels, batch: NDArray[np.integer], fold: NDArray[np.integer]
-) -> tuple[NDArray, NDArray, NDArray]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     """Top probability, whether it is right, and nearest distance of cells whose class the other folds know."""
     top, right, nearest = [], [], []
     for out in np.unique(fold):

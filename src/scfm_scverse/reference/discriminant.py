@@ -27,21 +27,23 @@ class Discriminant:
 
     def distances(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
         """Squared Mahalanobis distance of every cell to every class, [n, c]."""
-        cells = embedding.astype(np.float32, copy=False) @ self.whitening
+        cells: NDArray[np.float32] = embedding.astype(np.float32, copy=False) @ self.whitening
         # |a|^2 - 2ab + |b|^2, in place on the product: [n, c] is the largest array here.
-        out: NDArray[np.float32] = cells @ self.means.T
+        out = cells @ self.means.T
         out *= -2
         out += np.einsum("nd,nd->n", cells, cells)[:, None]
         out += np.einsum("cd,cd->c", self.means, self.means)
-        return np.maximum(out, 0, out=out)
+        np.maximum(out, 0, out=out)
+        return out
 
 
 def row_weights(label: NDArray[np.integer], batch: NDArray[np.integer]) -> NDArray[np.float64]:
     """Weight of each cell such that classes weigh alike and, inside a class, batches by the root of their cells."""
     _, group, size = np.unique(np.stack([label, batch]), axis=1, return_inverse=True, return_counts=True)
-    weight: NDArray[np.float64] = (1 / np.sqrt(size))[group.ravel()]
+    weight = (1 / np.sqrt(size))[group.ravel()]
     n_classes = int(label.max()) + 1
-    return weight / np.bincount(label, weight, minlength=n_classes)[label] / n_classes
+    out: NDArray[np.float64] = weight / np.bincount(label, weight, minlength=n_classes)[label] / n_classes
+    return out
 
 
 def fit_discriminant(
@@ -76,9 +78,7 @@ def fit_discriminant(
     return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
 
 
-def posterior(
-    distances: NDArray[np.float32], prior: NDArray[np.floating], temperature: float
-) -> NDArray[np.float32]:
+def posterior(distances: NDArray[np.float32], prior: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
     """Probability of every class, [n, c]: prior times exp(-distance / 2 / temperature), rows summing to 1."""
     logits = distances / np.float32(-2 * temperature)
     logits += np.log(prior).astype(np.float32)

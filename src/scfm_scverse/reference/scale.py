@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 REFUSED_SHARE = 0.02  # share of known cells that may be refused
 
@@ -19,7 +20,7 @@ class Calibration:
 
     def __call__(self, probability: NDArray[np.floating]) -> NDArray[np.float32]:
         """Confidence for each probability."""
-        out: NDArray[np.float32] = _sigmoid(self.slope * _logit(probability) + self.intercept).astype(np.float32)
+        out: NDArray[np.float32] = expit(self.slope * _logit(probability) + self.intercept).astype(np.float32)
         return out
 
 
@@ -53,15 +54,23 @@ class UnknownScale:
 def fit_calibration(
     probability: NDArray[np.floating], right: NDArray[np.bool_], weight: NDArray[np.floating]
 ) -> Calibration:
-    """Fit the map by weighted logistic regression on one number (Newton's method)."""
+    """Fit the map by weighted logistic regression on one number (Newton's method with steps that never climb)."""
     x = np.stack([_logit(probability), np.ones(len(probability))], axis=1)
-    theta = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = _sigmoid(x @ theta)
-        # A small pull towards the identity keeps the fit finite when every answer is right.
-        gradient = x.T @ (weight * (right - p)) - 1e-3 * weight.sum() * (theta - [1.0, 0.0])
-        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + 1e-3 * weight.sum() * np.eye(2)
+    # A small pull towards the identity keeps the fit finite when every answer is right.
+    identity, pull = np.array([1.0, 0.0]), 1e-3 * weight.sum()
+
+    def loss(theta: NDArray[np.float64]) -> float:
+        z = x @ theta
+        return float(weight @ (np.logaddexp(0, z) - right * z) + pull / 2 * ((theta - identity) ** 2).sum())
+
+    theta = identity
+    for _ in range(100):
+        p = expit(x @ theta)
+        gradient = x.T @ (weight * (right - p)) - pull * (theta - identity)
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + pull * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
+        while np.abs(step).max() > 1e-8 and loss(theta + step) > loss(theta):
+            step = step / 2
         theta = theta + step
         if np.abs(step).max() < 1e-8:
             break
@@ -79,7 +88,3 @@ def fit_unknown(nearest: NDArray[np.floating], weight: NDArray[np.floating]) -> 
 def _logit(probability: NDArray[np.floating]) -> NDArray[np.float64]:
     p = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
     return np.log(p / (1 - p))
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from ..ontology import load_ontology
 from ..reference import Reference, build_reference, load_default_reference
 from ..reference.answer import UNKNOWN, Answer, name_cells
 from ._embed import embed
+from ._query import make_actual, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -54,7 +56,7 @@ def annotate(
         Cells x genes; embedded first where it is not yet.
     reference
         ``"default"``: classes of human cells that come with the package (some from averaged profiles only); an AnnData
-        with labelled cells; or a built reference.
+        with labelled cells, which is embedded in place first where it is not yet; or a built reference.
     labels_key
         Column of ``reference.obs`` with labels, when the reference is an AnnData.
     ontology_key
@@ -67,7 +69,8 @@ def annotate(
     key_added
         Prefix of everything written.
     layer, use_raw, normalized, gene_symbols, organism, device
-        As in :func:`scfm_scverse.tl.embed`.
+        As in :func:`scfm_scverse.tl.embed`, for ``adata``; given any of the first five, an embedding that is there
+        already is made anew.
     copy
         Return a copy instead of writing into ``adata``.
 
@@ -112,45 +115,27 @@ def annotate(
     """
     started = perf_counter()
     cell_model = load(model) if isinstance(model, str) else model
-    adata = adata.copy() if copy else adata
+    adata = receiver(adata, key_added, copy=copy)
     columns = [f"{key_added}_{name}" for name in COLUMNS]
     slot = f"{key_added}_probabilities"
     check_free(adata, "obs", columns, verb="annotate", record_key=key_added)
     check_free(adata, "obsm", [slot], verb="annotate", record_key=key_added)
-
-    def embedding_of(data: AnnData) -> NDArray[np.float32]:
-        written = read_record(data, "embed", cell_model.spec.key_added)
-        if cell_model.spec.key_added not in data.obsm or written is None or written["model_id"] != cell_model.spec.id:
-            embed(
-                data,
-                model=cell_model,
-                layer=layer,
-                use_raw=use_raw,
-                normalized=normalized,
-                gene_symbols=gene_symbols,
-                organism=organism,
-                device=device,
-            )
-        out: NDArray[np.float32] = data.obsm[cell_model.spec.key_added]
-        return out
-
-    if isinstance(reference, str):
-        chosen = _default(reference)
-    elif isinstance(reference, Reference):
-        chosen = reference
-    else:
-        chosen = _from_adata(
-            reference,
-            embedding_of(reference),
-            model=cell_model,
-            labels_key=labels_key,
-            ontology_key=ontology_key,
-            batch_key=batch_key,
-        )
+    keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
+    chosen = _reference(reference, cell_model, keys, device)
     if chosen.model_id != cell_model.spec.id:
         msg = f"The reference was made by {chosen.model_id} and the model is {cell_model.spec.id}; expected the same."
         raise ReferenceMismatchError(msg)
-    answer = name_cells(chosen, embedding_of(adata))
+    reading = {
+        "layer": layer,
+        "use_raw": use_raw or None,
+        "normalized": normalized,
+        "gene_symbols": gene_symbols,
+        "organism": organism,
+    }
+    given = {name: value for name, value in reading.items() if value is not None}
+    embedding = _embedding(adata, cell_model, device, given)
+    answer = name_cells(chosen, embedding)
+    make_actual(adata)
     _write(adata, answer, key_added)
     record(
         adata,
@@ -170,39 +155,53 @@ def annotate(
     )
     n_unknown = int((answer.label == UNKNOWN).sum())
     say(
-        f"annotated {adata.n_obs:,} cells in {perf_counter() - started:.1f} s: obs['{key_added}_cell_type'] and others; "
-        f"{n_unknown:,} unknown"
+        f"annotated {adata.n_obs:,} cells in {perf_counter() - started:.1f} s: "
+        f"obs['{key_added}_cell_type'] and others; {n_unknown:,} unknown"
     )
     if n_unknown > adata.n_obs / 2:
         say("more than half of the cells are unlike the reference; is it the right one?", level=logging.WARNING)
     return adata if copy else None
 
 
-def _default(name: str) -> Reference:
-    if name != "default":
-        msg = f"reference={name!r} is not known; expected 'default', an AnnData with labels, or a Reference."
+def _embedding(adata: AnnData, model: CellModel, device: str, reading: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return the embedding that tl.embed kept; made anew where there is none or where the caller says what to read."""
+    key = model.spec.key_added
+    written = read_record(adata, "embed", key) or {}
+    if reading or key not in adata.obsm or written.get("model_id") != model.spec.id:
+        embed(adata, model=model, device=device, **reading)
+    out: NDArray[np.float32] = adata.obsm[key]
+    return out
+
+
+def _reference(
+    reference: str | Reference | AnnData, model: CellModel, keys: Mapping[str, str | None], device: str
+) -> Reference:
+    if hasattr(reference, "obsm"):
+        return _from_adata(reference, model, keys, device)
+    given = [name for name, key in keys.items() if key is not None]
+    if given:
+        msg = f"Found {given[0]}={keys[given[0]]!r}, a column of a labelled AnnData; pass that AnnData as reference=."
+        raise InputError(msg)
+    if isinstance(reference, Reference):
+        return reference
+    if reference != "default":
+        msg = f"reference={reference!r} is not known; expected 'default', an AnnData with labels, or a Reference."
         raise InputError(msg)
     return load_default_reference()
 
 
-def _from_adata(
-    reference: AnnData,
-    embedding: NDArray[np.float32],
-    *,
-    model: CellModel,
-    labels_key: str | None,
-    ontology_key: str | None,
-    batch_key: str | None,
-) -> Reference:
+def _from_adata(reference: AnnData, model: CellModel, keys: Mapping[str, str | None], device: str) -> Reference:
     """Build a reference from labelled cells; cells without a label or without counts are left out and counted."""
-    for argument, key in (("labels_key", labels_key), ("ontology_key", ontology_key), ("batch_key", batch_key)):
+    for argument, key in keys.items():
         if key is not None and key not in reference.obs:
             there = ", ".join(map(repr, reference.obs.columns)) or "none"
             msg = f"{argument}={key!r} is not in reference.obs; its columns are {there}."
             raise MissingKeyError(msg)
+    labels_key, batch_key = keys["labels_key"], keys["batch_key"]
     if labels_key is None:
         msg = "The reference is an AnnData and labels_key is None; pass the column of reference.obs that holds labels."
         raise InputError(msg)
+    embedding = _embedding(receiver(reference, "", copy=False), model, device, {})
     column = reference.obs[labels_key]
     kept = np.flatnonzero(column.notna().to_numpy() & np.isfinite(embedding).all(axis=1))
     if len(kept) < reference.n_obs:
@@ -211,7 +210,7 @@ def _from_adata(
     return build_reference(
         embedding[kept],
         label,
-        _terms(reference, label, kept, ontology_key),
+        _terms(reference, label, kept, keys["ontology_key"]),
         None if batch_key is None else reference.obs[batch_key].iloc[kept].astype(str).to_numpy(str),
         name=f"AnnData of {len(kept)} cells labelled by {labels_key}",
         model_id=model.spec.id,

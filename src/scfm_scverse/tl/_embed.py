@@ -12,7 +12,7 @@ from .._errors import InputError
 from .._logging import say
 from .._record import check_free, record
 from ..models import CellModel, load
-from ._query import embed_query, read_query
+from ._query import embed_query, make_actual, read_query, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,7 +44,7 @@ def embed(
     Parameters
     ----------
     adata
-        Cells x genes. A view becomes an actual AnnData.
+        Cells x genes. A view becomes an actual AnnData; one of a backed AnnData is refused.
     model
         Name of a model (see :func:`scfm_scverse.models.available`), or a loaded one.
     key_added
@@ -97,7 +97,7 @@ def embed(
     started = perf_counter()
     cell_model = load(model) if isinstance(model, str) else model
     key = key_added or cell_model.spec.key_added
-    adata = adata.copy() if copy else adata
+    adata = receiver(adata, key, copy=copy)
     check_free(adata, "obsm", [key], verb="embed", record_key=key, model_id=cell_model.spec.id)
     query = read_query(
         adata,
@@ -112,9 +112,7 @@ def embed(
         msg = f"batch_size={batch_size}; expected 1 at least, or None."
         raise InputError(msg)
     embedding = embed_query(adata, query, cell_model, batch_size=batch_size, device=device, dtype=dtype)
-    if adata.is_view:
-        say("the AnnData is a view; it becomes an actual object to hold the result")
-        adata._init_as_actual(adata.copy())
+    make_actual(adata)
     adata.obsm[key] = embedding
     n_empty = int(np.isnan(embedding[:, 0]).sum())
     record(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from .._errors import CountsError, GeneMatchError, InputError
 from .._logging import say
 from ..genes import Coverage, GeneMatch, check_coverage, coverage, load_gene_table, names_and_hints, resolve_genes
 from ..inference import encode_cells
-from ..io.blocks import iter_blocks, take_rows
+from ..io.blocks import iter_blocks, spread_rows, take_rows
 from ..io.counts import Values, find_values
 from ..models import Columns
 
@@ -34,6 +34,35 @@ class Query:
     match: GeneMatch
     columns: Columns
     coverage: Coverage
+
+
+def receiver(adata: AnnData, key: str, *, copy: bool) -> AnnData:
+    """Return the AnnData that results go into, or stop before any work where they could not be kept."""
+    if not hasattr(adata, "obsm"):
+        msg = (
+            f"Found {type(adata).__name__}; expected an AnnData: read files with anndata.read_h5ad or read_zarr first."
+        )
+        raise InputError(msg)
+    if "/" in key:
+        msg = f"Found key_added={key!r}; expected a name without '/', which files cannot hold."
+        raise InputError(msg)
+    on_disk = adata.isbacked or (not adata.is_view and _lies_on_disk(adata.X))
+    if on_disk and (copy or adata.is_view):
+        what = "a view of a backed AnnData" if adata.is_view else "copy=True with a backed AnnData"
+        msg = f"Found {what}, which would have to be read as a whole; call adata.to_memory() and pass the result."
+        raise InputError(msg)
+    return adata.copy() if copy else adata
+
+
+def _lies_on_disk(matrix: Any) -> bool:
+    return hasattr(matrix, "group") or type(matrix).__module__.partition(".")[0] in {"h5py", "zarr"}
+
+
+def make_actual(adata: AnnData) -> None:
+    """Turn a view into an AnnData of its own, as writing into it would, but without a warning."""
+    if adata.is_view:
+        say("the AnnData is a view; it becomes an actual object to hold the result")
+        adata._init_as_actual(adata.copy())
 
 
 def read_query(
@@ -67,14 +96,13 @@ def _columns(match: GeneMatch, own: NDArray[np.int32], base: float) -> Columns:
     position = np.full(len(load_gene_table()) + 1, -1, np.int32)
     position[own[own >= 0]] = np.flatnonzero(own >= 0)
     # A row of -1 (unknown name) reads the last entry, which no gene of the table has.
-    return Columns(vocabulary=position[match.rows], gene=match.rows, counted=match.is_gene, base=base)
+    return Columns(vocabulary=position[match.rows], counted=match.is_gene, base=base)
 
 
 def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: CellModel) -> Coverage:
     """Stop where names mean nothing to us, or too few of them are genes of the model."""
-    n = values.matrix.shape[0]
-    rows = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(int))
-    totals = np.asarray(take_rows(values.matrix, rows).sum(axis=0)).ravel()
+    sample = take_rows(values.matrix, spread_rows(values.matrix, SAMPLE))
+    totals = np.asarray(sample.sum(axis=0), dtype=np.float64).ravel()
     # The model may have chosen few genes on purpose, so the warning is about names that the gene table knows.
     known = np.arange(len(load_gene_table()))
     check_coverage(match, known, totals, model="the gene table of scfm-scverse", stacklevel=5)
@@ -82,14 +110,14 @@ def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: C
     measured = len(np.unique(match.rows[np.isin(match.rows, own[own >= 0])]))
     if measured < MIN_GENES:
         msg = (
-            f"Found {measured} of the {len(own):,} genes of {model.spec.name} among the {len(match.rows):,} of the data "
-            f"({match.organism}, {match.kind} names); expected {MIN_GENES} at least. "
+            f"Found {measured} of the {len(own):,} genes of {model.spec.name} among the {len(match.rows):,} of the "
+            f"data ({match.organism}, {match.kind} names); expected {MIN_GENES} at least. "
             "If the organism is wrong pass organism=, if the symbols are in a column of var pass gene_symbols=."
         )
         raise GeneMatchError(msg)
     say(
-        f"{measured:,} of {len(own):,} genes of {model.spec.name} measured; {share.n_found:,} of {share.n_genes:,} genes "
-        f"of the data known to it ({match.organism}, {match.kind} names)"
+        f"{measured:,} of {len(own):,} genes of {model.spec.name} measured; {share.n_found:,} of {share.n_genes:,} "
+        f"genes of the data known to it ({match.organism}, {match.kind} names)"
     )
     return share
 
@@ -105,7 +133,7 @@ def embed_query(
 ) -> NDArray[np.float32]:
     """Embed every cell of a query, [n, d]; cells without counts get a row of NaN and are counted."""
     blocks = iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index)
-    embedding = encode_cells(
+    return encode_cells(
         blocks,
         adata.n_obs,
         model=model,
@@ -114,4 +142,3 @@ def embed_query(
         device=device,
         dtype=dtype,
     )
-    return embedding

@@ -27,9 +27,6 @@ class LogValues:
         bool [g]: columns that count towards a cell's total (spike-ins and summary rows do not).
     n_genes
         Size of the vocabulary.
-    share
-        Part of a cell's counts that the columns are expected to hold, in (0, 1]. A small panel sees a small part of
-        the cell; its totals are scaled up by this share, so that its values compare with those of whole transcriptomes.
     base
         Base of the logarithm that the matrix is in, 0 for counts and other linear values.
     """
@@ -37,7 +34,6 @@ class LogValues:
     columns: NDArray[np.int32]
     counted: NDArray[np.bool_]
     n_genes: int
-    share: float = 1.0
     base: float = 0.0
 
     def __call__(self, block: sp.csr_matrix) -> Tokens:
@@ -50,7 +46,7 @@ class LogValues:
             self.columns,
             self.counted,
             self.n_genes,
-            np.float32(TARGET_SUM * self.share),
+            TARGET_SUM,
         )
         measured = np.zeros(self.n_genes, bool)
         measured[self.columns[self.columns >= 0]] = True

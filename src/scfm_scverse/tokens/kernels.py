@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-_SIGNATURE = nb.types.Tuple((nb.int64[::1], nb.int32[::1], nb.float32[::1]))(
-    nb.int64[::1], nb.int32[::1], nb.float32[::1], nb.int32[::1], nb.boolean[::1], nb.int64, nb.float32
+
+def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile for one signature, on import and not on first use."""
+
+    def compile_(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return nb.njit(signature, cache=True, nogil=True)(function)
+        except RuntimeError:  # neither the package's folder nor the home can be written to: nowhere to keep the cache
+            return nb.njit(signature, nogil=True)(function)
+
+    return compile_
+
+
+@_compiled(
+    "Tuple((int64[::1], int32[::1], float32[::1]))"
+    "(int64[::1], int32[::1], float32[::1], int32[::1], boolean[::1], int64, float32)"
 )
-
-
-@nb.njit(_SIGNATURE, cache=True, nogil=True)
 def log_value_tokens(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],

@@ -1,0 +1,1 @@
+"""The command line: files and arguments in, files and short tables out."""

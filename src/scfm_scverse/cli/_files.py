@@ -1,0 +1,59 @@
+"""Where a command writes, settled before any work is done, and what."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .._errors import FileError
+
+if TYPE_CHECKING:
+    from ..models import CellModel
+
+
+def choose_target(source: Path, output: Path | None, in_place: bool) -> Path:
+    """Return the file to write to: a new one, or on request the input itself.
+
+    Raises
+    ------
+    typer.BadParameter
+        Neither or both were asked for, or the new file would be the input.
+    """
+    if (output is None) != in_place:
+        msg = "Pass either -o with a new file, or --in-place."
+        raise typer.BadParameter(msg)
+    if output is None:
+        return source
+    if output.resolve() == source.resolve():
+        msg = f"{output} is the input; pass --in-place to write into it."
+        raise typer.BadParameter(msg)
+    return output
+
+
+def require_writable(source: Path, target: Path) -> None:
+    """Stop before hours of work if their results could not be written.
+
+    Raises
+    ------
+    FileError
+        The target is of another kind than the source, or its folder is missing or closed.
+    """
+    suffix = ".zarr" if source.is_dir() else ".h5ad"
+    if target.suffix.lower() != suffix:
+        msg = f"Found the output {target} for the input {source}; expected the same kind: name it *{suffix}."
+        raise FileError(msg)
+    folder = target.resolve().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        msg = f"Cannot write into the folder {folder}; expected one that exists and may be written to: choose another."
+        raise FileError(msg)
+
+
+def annotation_elements(model: CellModel, key: str) -> list[str]:
+    """Everything that an annotation writes, as :func:`scfm_scverse.io.files.write_results` names it."""
+    from ..tl._annotate import COLUMNS
+
+    columns = [f"obs/{key}_{name}" for name in COLUMNS]
+    return [*columns, f"obsm/{key}_probabilities", f"obsm/{model.spec.key_added}", "uns/scfm"]

@@ -1,0 +1,74 @@
+"""``scfm annotate``: a cell type for every cell of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._files import annotation_elements, choose_target, require_writable
+from ._options import Device, GeneSymbols, InPlace, Input, Layer, Model, Normalized, Organism, Output, UseRaw
+
+
+def annotate(
+    file: Input,
+    output: Output = None,
+    in_place: InPlace = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labelled cells to compare with; those of the package if left out."),
+    ] = None,
+    labels_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with labels.")
+    ] = None,
+    ontology_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with Cell Ontology ids.")
+    ] = None,
+    batch_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with donors or studies.")
+    ] = None,
+    model: Model = "scfm-mini",
+    key_added: Annotated[str, typer.Option(metavar="KEY", help="Prefix of everything written.")] = "scfm",
+    layer: Layer = None,
+    use_raw: UseRaw = False,
+    normalized: Normalized = None,
+    gene_symbols: GeneSymbols = None,
+    organism: Organism = None,
+    device: Device = "auto",
+) -> None:
+    """Write a cell type for every cell of FILE.
+
+    Type, Cell Ontology id, confidence and unknown score go to obs, probabilities and embedding to obsm. All else in the
+    file stays as it is.
+    """
+    target = choose_target(file, output, in_place)
+    keys = (labels_key, ontology_key, batch_key)
+    if any(keys) if reference is None else labels_key is None:
+        msg = "--reference and --labels-key go together: a file with labelled cells, and the column with the labels."
+        raise typer.BadParameter(msg)
+    from .. import models, tl
+    from ..io.files import read_adata, write_results
+    from ._table import type_table
+
+    cell_model = models.load(model)
+    adata = read_adata(file, backed=True)
+    require_writable(file, target)
+    tl.annotate(
+        adata,
+        reference="default" if reference is None else read_adata(reference, backed=True),
+        labels_key=labels_key,
+        ontology_key=ontology_key,
+        batch_key=batch_key,
+        model=cell_model,
+        key_added=key_added,
+        layer=layer,
+        use_raw=use_raw,
+        normalized=normalized,
+        gene_symbols=gene_symbols,
+        organism=organism,
+        device=device,
+    )
+    write_results(file, target, adata, annotation_elements(cell_model, key_added))
+    print(type_table(adata, key_added))
+    print(f"\n{target}: obs['{key_added}_cell_type'] and others")

@@ -1,0 +1,97 @@
+"""``scfm embed``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+import scfm_scverse
+from scfm_scverse.io.files import read_adata, write_adata
+from support import small_counts
+
+Scfm = Callable[..., Result]
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Every byte at a path, be it file or folder."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_output_is_the_input_with_the_embedding(scfm: Scfm, cells: Path) -> None:
+    before, target = content(cells), cells.with_stem("out")
+    result = scfm("embed", cells, "-o", target)
+    assert result.exit_code == 0
+    assert result.stdout == f"{target}: obsm['X_scfm'], 30 cells x 256\n"
+    expected = scfm_scverse.tl.embed(small_counts(), copy=True)
+    found = read_adata(target)
+    np.testing.assert_allclose(found.obsm["X_scfm"], expected.obsm["X_scfm"], atol=1e-6)
+    assert found.uns["scfm"]["embed"]["X_scfm"]["model_id"] == expected.uns["scfm"]["embed"]["X_scfm"]["model_id"]
+    assert (found.X != small_counts().X).nnz == 0
+    assert content(cells) == before
+
+
+def test_options_reach_the_verb(scfm: Scfm, tmp_path: Path) -> None:
+    adata = small_counts()
+    adata.layers["log"] = adata.X.log1p()
+    adata.var["symbol"] = adata.var_names.to_numpy()
+    adata.var_names = [f"row{i}" for i in range(adata.n_vars)]
+    write_adata(adata, tmp_path / "cells.h5ad")
+    options = "--layer log --normalized --gene-symbols symbol --organism human --batch-size 7 --device cpu --key-added Z"
+    assert scfm("embed", "cells.h5ad", "-o", "out.h5ad", *options.split()).exit_code == 0
+    found = read_adata(tmp_path / "out.h5ad")
+    scfm_scverse.tl.embed(adata, layer="log", normalized=True, gene_symbols="symbol", batch_size=7)
+    np.testing.assert_allclose(found.obsm["Z"], adata.obsm["X_scfm"], atol=1e-6)
+    made = found.uns["scfm"]["embed"]["Z"]
+    assert (made["layer"], bool(made["normalized"]), made["organism"]) == ("log", True, "human")
+
+
+def test_input_is_changed_only_on_request(scfm: Scfm, cells: Path) -> None:
+    before = content(cells)
+    for arguments in ([], ["-o", cells], ["-o", cells.with_stem("out"), "--in-place"]):
+        result = scfm("embed", cells, *arguments)
+        assert result.exit_code == 2
+        assert "--in-place" in result.stderr
+    assert content(cells) == before
+    assert scfm("embed", cells, "--in-place").exit_code == 0
+    assert "X_scfm" in read_adata(cells).obsm
+    assert [path.name for path in cells.parent.iterdir()] == [cells.name]
+
+
+@pytest.mark.parametrize("output", ["out.zarr", "nowhere/out.h5ad", "out"])
+def test_output_that_cannot_be_written_stops_before_the_work(
+    scfm: Scfm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        pytest.fail("the work began")
+
+    monkeypatch.setattr("scfm_scverse.tl.embed", work)
+    write_adata(small_counts(), tmp_path / "cells.h5ad")
+    result = scfm("embed", "cells.h5ad", "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("scfm: error: ")
+    assert os.listdir(tmp_path) == ["cells.h5ad"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
+def test_full_disk_is_one_line_and_leaves_the_input_whole(scfm: Scfm, cells: Path) -> None:
+    import resource
+
+    before = content(cells)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))
+    try:
+        result = scfm("embed", cells, "--in-place")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.exit_code == 1
+    assert [line for line in result.stderr.splitlines() if "error" in line] == result.stderr.splitlines()[-1:]
+    assert "It is as it was" in result.stderr
+    assert content(cells) == before
+    assert [path.name for path in cells.parent.iterdir()] == [cells.name]
