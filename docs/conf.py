@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import metadata
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 _info = metadata("scfm-scverse")
 
@@ -32,6 +34,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 # Notebooks are stored with their outputs; tests execute them.
 nb_execution_mode = "off"
+nb_merge_streams = True
 
 autosummary_generate = True
 autodoc_member_order = "bysource"

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from support import small_counts
 
@@ -25,6 +24,16 @@ def scfm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scfm:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def h5ad(tmp_path: Path) -> Path:
+    """Thirty cells in an h5ad file, for what does not depend on the kind of file."""
+    from scfm_scverse.io.files import write_adata
+
+    path = tmp_path / "cells.h5ad"
+    write_adata(small_counts(), path)
+    return path
 
 
 @pytest.fixture(params=["h5ad", "zarr"])

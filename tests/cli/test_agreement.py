@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 
 from scfm_scverse._errors import InputError, MissingKeyError
-from scfm_scverse.cli._agreement import BULK_LABELS, Judge, agreement, terms_of_labels
+from scfm_scverse.cli._agreement import BULK_LABELS, Judge, agreement, default_judge, terms_of_labels
 from scfm_scverse.ontology import load_ontology
-from scfm_scverse.reference import load_default_reference
 from support import small_counts
 
 HELPER, CD8, TREG = "CL:0000492", "CL:0000625", "CL:0000792"
@@ -17,7 +16,7 @@ T_CELL, B_CELL, MONOCYTE, DENDRITIC, CELL = "CL:0000084", "CL:0000236", "CL:0000
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    return Judge(load_default_reference(), load_ontology())
+    return default_judge()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_labels_of_the_demo_are_terms_of_the_ontology() -> None:
 
 def test_shares_are_over_the_cells_whose_label_is_known() -> None:
     adata = small_counts(10)
-    adata.obs["author"] = ["T cell"] * 4 + ["B cell"] * 4 + ["my favourites"] * 2
+    adata.obs["author"] = ["T cell"] * 4 + ["B cell"] * 4 + ["my favourites", "cell"]
     adata.obs["k_cell_type"] = pd.Categorical(
         ["T cell", "T or NK cell", "unknown", "monocyte", *["B cell"] * 4, "T cell", "T cell"]
     )

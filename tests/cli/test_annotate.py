@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 import scfm_scverse
 from scfm_scverse.io.files import read_adata, write_adata
@@ -28,9 +28,9 @@ def test_output_is_the_input_with_the_annotation(scfm: Scfm, cells: Path) -> Non
     assert (found.X != small_counts().X).nnz == 0
 
 
-def test_types_are_printed_with_their_confidence(scfm: Scfm, cells: Path) -> None:
-    lines = scfm("annotate", cells, "--in-place").stdout.splitlines()
-    found = read_adata(cells).obs
+def test_types_are_printed_with_their_confidence(scfm: Scfm, h5ad: Path) -> None:
+    lines = scfm("annotate", h5ad, "--in-place").stdout.splitlines()
+    found = read_adata(h5ad).obs
     counts = found["scfm_cell_type"].value_counts()
     shown = {line[: lines[1].index("  ")].strip(): line.split() for line in lines[2 : 2 + min(len(counts), 15)]}
     confidence = found.groupby("scfm_cell_type", observed=True)["scfm_confidence"].mean()
@@ -38,14 +38,14 @@ def test_types_are_printed_with_their_confidence(scfm: Scfm, cells: Path) -> Non
     assert {name: parts[-1] for name, parts in shown.items()} == {name: f"{confidence[name]:.2f}" for name in shown}
 
 
-def test_annotating_again_replaces_what_was_there(scfm: Scfm, cells: Path) -> None:
-    assert scfm("annotate", cells, "--in-place").exit_code == 0
-    first = read_adata(cells).obs
-    assert scfm("annotate", cells, "--in-place").exit_code == 0
-    assert read_adata(cells).obs.equals(first)
+def test_annotating_again_replaces_what_was_there(scfm: Scfm, h5ad: Path) -> None:
+    assert scfm("annotate", h5ad, "--in-place").exit_code == 0
+    first = read_adata(h5ad).obs
+    assert scfm("annotate", h5ad, "--in-place").exit_code == 0
+    assert read_adata(h5ad).obs.equals(first)
 
 
-def test_labelled_cells_of_a_file_are_a_reference(scfm: Scfm, cells: Path) -> None:
+def test_labelled_cells_of_a_file_are_a_reference(scfm: Scfm, h5ad: Path) -> None:
     reference = small_counts(60, seed=1)
     is_b = [i % 2 == 0 for i in range(60)]
     marker = GENES.index("MS4A1")
@@ -54,14 +54,14 @@ def test_labelled_cells_of_a_file_are_a_reference(scfm: Scfm, cells: Path) -> No
     reference.X = values
     reference.obs["type"] = ["B cell" if b else "T cell" for b in is_b]
     reference.obs["donor"] = [f"donor {i // 20}" for i in range(60)]
-    path = cells.with_stem("reference")
+    path = h5ad.with_stem("reference")
     write_adata(reference, path)
     options = ["--reference", path, "--labels-key", "type", "--batch-key", "donor"]
-    assert scfm("annotate", cells, "--in-place", *options).exit_code == 0
-    made = read_adata(cells).uns["scfm"]["annotate"]["scfm"]
+    assert scfm("annotate", h5ad, "--in-place", *options).exit_code == 0
+    made = read_adata(h5ad).uns["scfm"]["annotate"]["scfm"]
     assert sorted(made["labels"]) == ["B cell", "T cell"]
     assert (made["labels_key"], made["batch_key"]) == ("type", "donor")
-    missing = scfm("annotate", cells, "--in-place", "--reference", path, "--labels-key", "kind")
+    missing = scfm("annotate", h5ad, "--in-place", "--reference", path, "--labels-key", "kind")
     assert missing.exit_code == 1
     assert "'type', 'donor'" in missing.stderr
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 import scfm_scverse
 from scfm_scverse.io.files import read_adata, write_adata
@@ -43,7 +42,9 @@ def test_options_reach_the_verb(scfm: Scfm, tmp_path: Path) -> None:
     adata.var["symbol"] = adata.var_names.to_numpy()
     adata.var_names = [f"row{i}" for i in range(adata.n_vars)]
     write_adata(adata, tmp_path / "cells.h5ad")
-    options = "--layer log --normalized --gene-symbols symbol --organism human --batch-size 7 --device cpu --key-added Z"
+    options = (
+        "--layer log --normalized --gene-symbols symbol --organism human --batch-size 7 --device cpu --key-added Z"
+    )
     assert scfm("embed", "cells.h5ad", "-o", "out.h5ad", *options.split()).exit_code == 0
     found = read_adata(tmp_path / "out.h5ad")
     scfm_scverse.tl.embed(adata, layer="log", normalized=True, gene_symbols="symbol", batch_size=7)
@@ -52,16 +53,16 @@ def test_options_reach_the_verb(scfm: Scfm, tmp_path: Path) -> None:
     assert (made["layer"], bool(made["normalized"]), made["organism"]) == ("log", True, "human")
 
 
-def test_input_is_changed_only_on_request(scfm: Scfm, cells: Path) -> None:
-    before = content(cells)
-    for arguments in ([], ["-o", cells], ["-o", cells.with_stem("out"), "--in-place"]):
-        result = scfm("embed", cells, *arguments)
+def test_input_is_changed_only_on_request(scfm: Scfm, h5ad: Path) -> None:
+    before = content(h5ad)
+    for arguments in ([], ["-o", h5ad], ["-o", h5ad.with_stem("out"), "--in-place"]):
+        result = scfm("embed", h5ad, *arguments)
         assert result.exit_code == 2
         assert "--in-place" in result.stderr
-    assert content(cells) == before
-    assert scfm("embed", cells, "--in-place").exit_code == 0
-    assert "X_scfm" in read_adata(cells).obsm
-    assert [path.name for path in cells.parent.iterdir()] == [cells.name]
+    assert content(h5ad) == before
+    assert scfm("embed", h5ad, "--in-place").exit_code == 0
+    assert "X_scfm" in read_adata(h5ad).obsm
+    assert [path.name for path in h5ad.parent.iterdir()] == [h5ad.name]
 
 
 @pytest.mark.parametrize("output", ["out.zarr", "nowhere/out.h5ad", "out"])
@@ -76,7 +77,7 @@ def test_output_that_cannot_be_written_stops_before_the_work(
     result = scfm("embed", "cells.h5ad", "-o", output)
     assert result.exit_code == 1
     assert result.stderr.startswith("scfm: error: ")
-    assert os.listdir(tmp_path) == ["cells.h5ad"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.h5ad"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from click.testing import Result
+from typer.testing import Result
 
 import scfm_scverse
 from scfm_scverse.io.files import write_adata

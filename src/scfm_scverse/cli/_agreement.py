@@ -40,9 +40,8 @@ class Judge:
 
     @cached_property
     def term_of_class(self) -> dict[str, str]:
-        """Term of each class that has one."""
-        pairs = zip(self.reference.label.tolist(), self.reference.term.tolist(), strict=True)
-        return {label: term for label, term in pairs if term}
+        """Term of each class, "" where none fits."""
+        return dict(zip(self.reference.label.tolist(), self.reference.term.tolist(), strict=True))
 
     @cached_property
     def branch_of_answer(self) -> dict[str, str]:
@@ -54,7 +53,7 @@ class Judge:
     def branch_of_term(self, term: str) -> str | None:
         """Branch of the nearest class at or above a term; None where no class is."""
         above = self.ontology.ancestors(term)
-        classes = [label for label, own in self.term_of_class.items() if self.ontology.current(own) in above]
+        classes = [label for label, own in self.term_of_class.items() if own and self.ontology.current(own) in above]
         depth = {label: len(self.ontology.ancestors(self.term_of_class[label])) for label in classes}
         return self.branch_of_answer[max(classes, key=lambda label: depth[label])] if classes else None
 
@@ -64,26 +63,39 @@ class Judge:
 
     def compatible(self, answer: str, term: str) -> bool:
         """Whether the answer is the term, lies below it, or above it inside the same branch, or is the branch."""
-        own = self.term_of_class.get(answer)
-        if own is not None and self.ontology.is_a(own, term):
-            return True
-        return self.same_branch(answer, term) and (own is None or self.ontology.is_a(term, own))
+        same_branch = self.same_branch(answer, term)
+        if answer not in self.term_of_class:
+            return same_branch
+        own = self.term_of_class[answer]
+        return own != "" and (self.ontology.is_a(own, term) or (same_branch and self.ontology.is_a(term, own)))
+
+
+@cache
+def default_judge() -> Judge:
+    """The judge of answers from the reference that comes with the package."""
+    from ..ontology import load_ontology
+    from ..reference import load_default_reference
+
+    return Judge(load_default_reference(), load_ontology())
 
 
 def terms_of_labels(adata: AnnData, labels_key: str) -> dict[str, str]:
-    """Look the labels of a column up among the names of the Cell Ontology; those that are none are left out."""
-    from ..ontology import load_ontology
+    """Look the labels of a column up among the names of the Cell Ontology.
 
+    Left out are labels that are no such name, and those as broad as "cell", which any answer would fit.
+    """
     if labels_key not in adata.obs:
         msg = f"labels_key={labels_key!r} is not in obs; its columns are {', '.join(map(repr, adata.obs.columns))}."
         raise MissingKeyError(msg)
     names = sorted(map(str, adata.obs[labels_key].dropna().unique()))
-    known = load_ontology().term_of_name
-    found = {name: known[name.lower()] for name in names if name.lower() in known}
+    judge = default_judge()
+    terms = {name: judge.ontology.term_of_name.get(name.lower()) for name in names}
+    found = {name: term for name, term in terms.items() if term is not None and judge.branch_of_term(term) is not None}
     if not found:
         msg = (
             f"None of the {len(names)} labels in obs[{labels_key!r}], such as {', '.join(map(repr, names[:3]))}, "
-            "is a name in the Cell Ontology; expected names such as 'B cell'. Leave labels_key= out or rename them."
+            "is the Cell Ontology's name of a type that the reference knows; expected names such as 'B cell'. "
+            "Leave labels_key= out or rename them."
         )
         raise InputError(msg)
     return found
@@ -110,10 +122,7 @@ Agreement with the authors' labels, obs[{labels_key!r}], over {len(cells):,} of 
 
 def _judged(adata: AnnData, key: str, labels_key: str, term_of_label: Mapping[str, str]) -> pd.DataFrame:
     """One row for each cell whose label has a term: label, answer, and three verdicts."""
-    from ..ontology import load_ontology
-    from ..reference import load_default_reference
-
-    judge = Judge(load_default_reference(), load_ontology())
+    judge = default_judge()
     columns = adata.obs[[labels_key, f"{key}_cell_type"]].astype(str).set_axis(["label", "answer"], axis=1)
     cells: pd.DataFrame = columns[columns["label"].isin(list(term_of_label))].copy()
     pairs = list(zip(cells["answer"], cells["label"].map(term_of_label), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,6 +45,7 @@ def demo(
 
     given = None if file is None else read_adata(file, backed=True)
     terms = BULK_LABELS if given is None else {} if labels_key is None else terms_of_labels(given, labels_key)
+    FOLDER.mkdir(exist_ok=True)
     print("Loading libraries and model (the first time takes longest) ...", flush=True)
     started = perf_counter()
     example = _warmed_up()
@@ -104,14 +105,14 @@ def _write(adata: AnnData, file: Path | None) -> list[Path]:
     from ._files import annotation_elements
 
     mpl.use("agg")
-    FOLDER.mkdir(exist_ok=True)
     stem, suffix = ("pbmc68k", ".h5ad") if file is None else (file.stem, ".zarr" if file.is_dir() else ".h5ad")
     picture, target = FOLDER / f"{stem}_annotated.png", FOLDER / f"{stem}_annotated{suffix}"
-    there = set(adata.obsm)
-    pl.annotation(adata, return_fig=True).savefig(picture, dpi=150, bbox_inches="tight")
+    there = {*adata.obsm, *adata.uns}
+    figure: Any = pl.annotation(adata, return_fig=True)
+    figure.savefig(picture, dpi=150)
     if file is None:
         write_adata(adata, target)
     else:
-        drawn = [f"obsm/{key}" for key in adata.obsm if key not in there]
+        drawn = [f"{slot}/{key}" for slot in ("obsm", "uns") for key in getattr(adata, slot) if key not in there]
         write_results(file, target, adata, [*annotation_elements(models.load(MODEL), KEY), *drawn])
     return [target, picture]

@@ -61,7 +61,9 @@ def _show_version(wanted: bool) -> None:
 
 
 # Plain text: rich would cost every start a quarter of a second.
-app = typer.Typer(name="scfm", cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="scfm", cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 for command in (demo, embed, annotate, models, info):
     app.command()(command)
 

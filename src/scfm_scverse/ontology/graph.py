@@ -44,11 +44,11 @@ class CellOntology:
 
     def current(self, term: str) -> str:
         """Return the living term for ``term``, following retired ones to their successor."""
-        term = self.replaced.get(term, term)
-        if term not in self.name:
-            msg = f"{term!r} is not a term of the Cell Ontology; expected an id such as 'CL:0000084' (T cell)."
+        living = self.replaced.get(term, term)
+        if living not in self.name:
+            msg = f"{term!r} is not a living term of the Cell Ontology; expected an id such as 'CL:0000084' (T cell)."
             raise InputError(msg)
-        return term
+        return living
 
     def ancestors(self, term: str) -> frozenset[str]:
         """Return ``term`` itself and everything above it."""

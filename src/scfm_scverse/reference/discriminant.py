@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 SHRINKAGE = 0.1
@@ -25,11 +26,14 @@ class Discriminant:
     whitening: NDArray[np.float32]
     means: NDArray[np.float32]
 
-    def distances(self, embedding: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Squared Mahalanobis distance of every cell to every class, [n, c]."""
-        cells: NDArray[np.float32] = embedding.astype(np.float32, copy=False) @ self.whitening
+    def distances(self, embedding: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Squared Mahalanobis distance of every cell to every class, [n, c].
+
+        In float64: the difference below cancels, and what is left must not depend on the other cells of the product.
+        """
+        cells = embedding.astype(np.float64) @ self.whitening.astype(np.float64)
         # |a|^2 - 2ab + |b|^2, in place on the product: [n, c] is the largest array here.
-        out = cells @ self.means.T
+        out = cells @ self.means.T.astype(np.float64)
         out *= -2
         out += np.einsum("nd,nd->n", cells, cells)[:, None]
         out += np.einsum("cd,cd->c", self.means, self.means)
@@ -66,9 +70,8 @@ def fit_discriminant(
     cells = embedding.astype(np.float64)
     weight = row_weights(label, batch)
     n_classes, width = int(label.max()) + 1, cells.shape[1]
-    means = np.zeros((n_classes, width))
-    np.add.at(means, label, cells * weight[:, None])
-    means /= np.bincount(label, weight, minlength=n_classes)[:, None]
+    sums = sp.csr_matrix((weight, (label, np.arange(len(label)))), shape=(n_classes, len(label))) @ cells
+    means = sums / np.bincount(label, weight, minlength=n_classes)[:, None]
     inside = cells - means[label]
     covariance = (inside * weight[:, None]).T @ inside / weight.sum()
     # A floor keeps the inverse defined when there are fewer cells than numbers, or all of a class are alike.
@@ -78,10 +81,9 @@ def fit_discriminant(
     return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
 
 
-def posterior(distances: NDArray[np.float32], prior: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
+def posterior(distances: NDArray[np.float64], prior: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Probability of every class, [n, c]: prior times exp(-distance / 2 / temperature), rows summing to 1."""
-    logits = distances / np.float32(-2 * temperature)
-    logits += np.log(prior).astype(np.float32)
+    logits: NDArray[np.float64] = distances / (-2 * temperature) + np.log(prior)
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)

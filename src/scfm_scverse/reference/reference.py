@@ -88,14 +88,14 @@ def score_cells(reference: Reference, embedding: NDArray[np.float32]) -> Scores:
     size = np.bincount(reference.branch, minlength=n_branches)
     # The root of a branch's size lies between counting its classes and counting the branch once.
     fine = posterior(distances, 1 / np.sqrt(size[reference.branch]), reference.temperature)
-    collected = np.zeros((len(embedding), n_branches), np.float32)
+    collected = np.zeros((len(embedding), n_branches))
     for branch in range(n_branches):
         collected[:, branch] = fine[:, reference.branch == branch].sum(axis=1)
     coarse = posterior(reference.coarse.distances(embedding), np.ones(n_branches), reference.temperature)
     logits = FINE_SHARE * np.log(collected + 1e-30) + (1 - FINE_SHARE) * np.log(coarse + 1e-30)
-    together = posterior(-2 * logits.astype(np.float32), reference.branch_prior, 1.0)
+    together = posterior(-2 * logits, reference.branch_prior, 1.0)
     fine *= (together / np.maximum(collected, 1e-30))[:, reference.branch]
-    return Scores(fine=fine, branch=together, nearest=nearest)
+    return Scores(*(part.astype(np.float32) for part in (fine, together, nearest)))
 
 
 _ARRAYS = ("from_profiles", "branch", "branch_prior")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,7 +106,7 @@ def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: C
     totals = np.asarray(sample.sum(axis=0), dtype=np.float64).ravel()
     # The model may have chosen few genes on purpose, so the warning is about names that the gene table knows.
     known = np.arange(len(load_gene_table()))
-    check_coverage(match, known, totals, model="the gene table of scfm-scverse", stacklevel=5)
+    check_coverage(match, known, totals, model="the gene table of scfm-scverse", stacklevel=_users_level())
     share = coverage(match, own, totals)
     measured = len(np.unique(match.rows[np.isin(match.rows, own[own >= 0])]))
     if measured < MIN_GENES:
@@ -120,6 +121,14 @@ def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: C
         f"genes of the data known to it ({match.organism}, {match.kind} names)"
     )
     return share
+
+
+def _users_level() -> int:
+    """Return the ``stacklevel`` with which a function called here warns at the user's line."""
+    levels, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("scfm_scverse."):
+        levels, frame = levels + 1, frame.f_back
+    return levels
 
 
 def embed_query(

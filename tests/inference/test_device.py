@@ -1,0 +1,45 @@
+"""Where a model runs: what is offered, what is refused, what is put back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scfm_scverse import settings
+from scfm_scverse._errors import InputError
+from scfm_scverse.inference.device import choose_device, choose_dtype, cpu_threads
+
+
+def test_device_is_the_one_asked_for() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in {"cpu", "cuda", "mps"}
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:977"])
+def test_device_that_is_not_there_is_one_line_that_names_the_others(name: str) -> None:
+    with pytest.raises(InputError, match="expected 'auto', 'cpu', 'cuda' or 'mps'") as caught:
+        choose_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_dtype_is_the_one_asked_for() -> None:
+    assert choose_dtype("auto") == choose_dtype("float32") == torch.float32
+    assert choose_dtype("bfloat16") == torch.bfloat16
+    with pytest.raises(InputError, match=r"dtype='float16'.*'auto', 'float32', 'bfloat16'"):
+        choose_dtype("float16")
+
+
+def test_threads_are_put_back_also_after_an_error() -> None:
+    before = torch.get_num_threads()
+
+    def fail_with(n_jobs: int) -> None:
+        with settings.override(n_jobs=n_jobs), cpu_threads():
+            assert torch.get_num_threads() == n_jobs
+            raise ZeroDivisionError
+
+    for n_jobs in (before, before + 1):
+        with pytest.raises(ZeroDivisionError):
+            fail_with(n_jobs)
+        assert torch.get_num_threads() == before
+    with cpu_threads():
+        assert torch.get_num_threads() == before

@@ -1,0 +1,330 @@
+"""``tl.annotate``: slots, consistency, what is used again and what is made anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import scfm_scverse as scfm
+from scfm_scverse._errors import InputError, MissingKeyError, ReferenceMismatchError
+from scfm_scverse._record import read_record
+from scfm_scverse.ontology import load_ontology
+from scfm_scverse.reference import Reference, load_default_reference
+from scfm_scverse.tl import _annotate
+from support import small_counts
+
+Embedded = Callable[[str], AnnData]
+
+TEXTS = ("cell_type", "cell_type_fine", "cell_type_ontology")
+NUMBERS = ("confidence", "unknown_score")
+
+
+@pytest.fixture(scope="module")
+def annotated(embedded: Embedded) -> AnnData:
+    """pbmc3k with the labels of the default reference."""
+    adata = embedded("pbmc3k_10x")
+    scfm.tl.annotate(adata)
+    return adata
+
+
+def test_slots_have_the_types_that_the_docstring_says(annotated: AnnData) -> None:
+    for name in TEXTS:
+        column = annotated.obs[f"scfm_{name}"]
+        assert isinstance(column.dtype, pd.CategoricalDtype)
+        assert all(type(category) is str for category in column.cat.categories)
+        assert not column.isna().any()
+    for name in NUMBERS:
+        column = annotated.obs[f"scfm_{name}"]
+        assert column.dtype == np.float32
+        assert column.between(0, 1).all()
+    probabilities = annotated.obsm["scfm_probabilities"]
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert probabilities.min() >= 0
+
+
+def test_record_names_the_columns_of_the_probabilities(annotated: AnnData) -> None:
+    record = read_record(annotated, "annotate", "scfm")
+    reference = load_default_reference()
+    assert record is not None
+    assert record["labels"] == reference.label.tolist()
+    assert record["labels_ontology"] == reference.term.tolist()
+    assert record["labels_from_profiles"] == reference.from_profiles.tolist()
+    assert record["model_id"] == reference.model_id == scfm.models.load("scfm-mini").spec.id
+    assert annotated.obsm["scfm_probabilities"].shape == (annotated.n_obs, len(record["labels"]))
+
+
+def test_label_branch_and_term_do_not_contradict_each_other(annotated: AnnData) -> None:
+    reference = load_default_reference()
+    probabilities = annotated.obsm["scfm_probabilities"].astype(float)
+    branches = np.stack(
+        [probabilities[:, reference.branch == b].sum(axis=1) for b in range(len(reference.branch_label))]
+    )
+    branch = branches.argmax(axis=0)
+    column = {name: annotated.obs[f"scfm_{name}"].to_numpy(str) for name in TEXTS}
+    known = column["cell_type"] != "unknown"
+    assert known.any()
+    of_label = dict(zip(reference.label, reference.branch, strict=True))
+    assert [of_label[fine] for fine in column["cell_type_fine"]] == branch.tolist()
+    best = [probabilities[cell, reference.branch == b].max() for cell, b in enumerate(branch)]
+    at = pd.Index(reference.label).get_indexer(column["cell_type_fine"])
+    np.testing.assert_array_equal(probabilities[np.arange(len(at)), at], best)
+    stopped = column["cell_type"] != column["cell_type_fine"]
+    assert (column["cell_type"][known & stopped] == reference.branch_label[branch][known & stopped]).all()
+    terms = {**dict(zip(reference.branch_label, reference.branch_term, strict=True))}
+    terms |= dict(zip(reference.label, reference.term, strict=True)) | {"unknown": "unknown"}
+    agree = [terms[a] in {b, ""} for a, b in zip(column["cell_type"], column["cell_type_ontology"], strict=True)]
+    assert np.mean(agree) == 1
+    refused = annotated.obs["scfm_unknown_score"] > reference.unknown.refuse_above
+    assert (refused == ~known).all()
+
+
+def test_real_cells_get_the_names_that_their_authors_gave(annotated: AnnData) -> None:
+    cl = load_ontology()
+    pairs = zip(annotated.obs["cell_type_ontology"], annotated.obs["scfm_cell_type_ontology"], strict=True)
+    right = [found in cl.name and (cl.is_a(found, told) or cl.is_a(told, found)) for told, found in pairs]
+    assert np.mean(right) > 0.7
+
+
+def test_annotation_does_not_depend_on_the_other_cells(annotated: AnnData) -> None:
+    order = np.random.default_rng(0).permutation(annotated.n_obs)[:100]
+    part = AnnData(annotated.X[order], var=annotated.var)
+    scfm.tl.annotate(part)
+    for name in TEXTS:
+        assert part.obs[f"scfm_{name}"].tolist() == annotated.obs[f"scfm_{name}"].iloc[order].tolist()
+    for name in NUMBERS:
+        np.testing.assert_allclose(part.obs[f"scfm_{name}"], annotated.obs[f"scfm_{name}"].iloc[order], atol=1e-6)
+    np.testing.assert_allclose(
+        part.obsm["scfm_probabilities"], annotated.obsm["scfm_probabilities"][order], rtol=0, atol=1e-6
+    )
+
+
+def test_annotation_does_not_depend_on_how_many_cells_are_compared_at_a_time(
+    annotated: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scfm_scverse.reference.answer.BLOCK", 7)
+    again = annotated.copy()
+    scfm.tl.annotate(again)
+    np.testing.assert_allclose(
+        again.obsm["scfm_probabilities"], annotated.obsm["scfm_probabilities"], rtol=0, atol=1e-6
+    )
+    pd.testing.assert_frame_equal(again.obs, annotated.obs, atol=1e-6)
+
+
+def test_annotation_is_overwritten_by_its_like_and_stands_beside_others() -> None:
+    adata = small_counts()
+    scfm.tl.annotate(adata)
+    first = adata.obs.copy()
+    scfm.tl.annotate(adata)
+    pd.testing.assert_frame_equal(adata.obs, first)
+    scfm.tl.annotate(adata, key_added="second")
+    assert set(adata.obs) == {f"{key}_{name}" for key in ("scfm", "second") for name in TEXTS + NUMBERS}
+    assert set(adata.obsm) == {"X_scfm", "scfm_probabilities", "second_probabilities"}
+
+
+def _refuse(*_: object, **__: object) -> None:
+    pytest.fail("the cells were embedded again")
+
+
+def test_embedding_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    adata = small_counts()
+    scfm.tl.embed(adata)
+    monkeypatch.setattr(_annotate, "embed", _refuse)
+    scfm.tl.annotate(adata)
+
+
+@pytest.mark.parametrize("arguments", [{"layer": "other"}, {"normalized": False}, {"organism": "human"}])
+def test_embedding_is_made_anew_when_the_caller_says_what_to_read(arguments: dict[str, object]) -> None:
+    adata = small_counts()
+    adata.layers["other"] = adata.X[::-1].copy()
+    scfm.tl.embed(adata)
+    adata.obsm["X_scfm"][:] = 1
+    scfm.tl.annotate(adata, **arguments)  # type: ignore[arg-type]
+    assert (adata.obsm["X_scfm"] != 1).any()
+    record = read_record(adata, "embed", "X_scfm")
+    assert record is not None
+    assert record["layer"] == arguments.get("layer")
+
+
+def two_types(n: int = 60, seed: int = 0) -> AnnData:
+    """Cells of two kinds that differ in every second gene, in two batches."""
+    adata = small_counts(n, seed)
+    kind = np.arange(n) % 2
+    values = adata.X.toarray() * np.where((np.arange(adata.n_vars) + kind[:, None]) % 2, 1, 6)
+    adata.X = values.astype(np.float32)
+    adata.obs["kind"] = np.array(["T/NK cell", "B cell"])[kind]
+    adata.obs["batch"] = np.where(np.arange(n) < n // 2, "one", "two")
+    return adata
+
+
+@pytest.mark.parametrize("batch_key", [None, "batch"])
+def test_labels_of_an_anndata_are_found_in_other_cells(batch_key: str | None) -> None:
+    reference, query = two_types(), two_types(seed=1)
+    scfm.tl.annotate(query, reference=reference, labels_key="kind", batch_key=batch_key)
+    assert (query.obs["scfm_cell_type_fine"] == query.obs["kind"]).all()
+    record = read_record(query, "annotate", "scfm")
+    assert record is not None
+    assert record["labels"] == ["B cell", "T/NK cell"]
+    assert record["labels_ontology"] == ["CL:0000236", ""]
+    assert record["labels_key"] == "kind"
+    assert record["batch_key"] == batch_key
+    np.testing.assert_allclose(query.obsm["scfm_probabilities"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_reference_is_embedded_in_place_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, query = two_types(), two_types(seed=1)
+    scfm.tl.annotate(query, reference=reference, labels_key="kind")
+    assert list(reference.obsm) == ["X_scfm"]
+    assert set(reference.obs) == {"kind", "batch"}
+    monkeypatch.setattr(_annotate, "embed", _refuse)
+    scfm.tl.annotate(query, reference=reference, labels_key="kind")
+
+
+def test_arguments_about_reading_are_about_the_query_alone() -> None:
+    reference, query = two_types(), two_types(seed=1)
+    query.layers["here"] = query.X
+    query.X = -query.X
+    scfm.tl.annotate(query, reference=reference, labels_key="kind", layer="here")
+    assert (query.obs["scfm_cell_type_fine"] == query.obs["kind"]).all()
+    assert read_record(reference, "embed", "X_scfm")["layer"] is None
+
+
+def test_ontology_ids_are_read_from_a_column() -> None:
+    reference, query = two_types(), two_types(seed=1)
+    reference.obs["term"] = np.where(reference.obs["kind"] == "B cell", "CL:0000236", "unknown")
+    scfm.tl.annotate(query, reference=reference, labels_key="kind", ontology_key="term")
+    assert read_record(query, "annotate", "scfm")["labels_ontology"] == ["CL:0000236", ""]
+
+
+def test_cells_of_the_reference_without_label_or_counts_are_left_out_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reference, query = two_types(), two_types(seed=1)
+    reference.obs["kind"] = reference.obs["kind"].astype("category")
+    reference.obs.loc[reference.obs_names[:3], "kind"] = np.nan
+    reference.X[5] = 0
+    with caplog.at_level(logging.INFO, logger="scfm"):
+        scfm.tl.annotate(query, reference=reference, labels_key="kind")
+    assert any(record.message.startswith("4 cells of the reference") for record in caplog.records)
+    record = read_record(query, "annotate", "scfm")
+    assert record is not None
+    assert record["labels"] == ["B cell", "T/NK cell"]
+    assert "56 cells" in record["reference"]
+
+
+def test_class_of_one_cell_may_be_in_the_reference() -> None:
+    reference, query = two_types(), two_types(seed=1)
+    reference.obs.loc[reference.obs_names[0], "kind"] = "rare cell"
+    scfm.tl.annotate(query, reference=reference, labels_key="kind")
+    assert read_record(query, "annotate", "scfm")["labels"] == ["B cell", "T/NK cell", "rare cell"]
+    assert np.isfinite(query.obsm["scfm_probabilities"]).all()
+
+
+@pytest.mark.parametrize("values", [[3, 7], [0.5, 1.5], [True, False]])
+def test_labels_may_be_numbers(values: list[object]) -> None:
+    reference, query = two_types(), two_types(seed=1)
+    reference.obs["cluster"] = np.array(values)[(reference.obs["kind"] == "B cell").astype(int)]
+    scfm.tl.annotate(query, reference=reference, labels_key="cluster")
+    expected = np.array(values)[(query.obs["kind"] == "B cell").astype(int)].astype(str)
+    assert query.obs["scfm_cell_type_fine"].tolist() == expected.tolist()
+
+
+def test_labels_without_meaning_get_no_confidence() -> None:
+    reference, query = small_counts(60), small_counts(60, seed=1)
+    reference.obs["coin"] = np.random.default_rng(0).choice(["head", "tail"], 60)
+    scfm.tl.annotate(query, reference=reference, labels_key="coin")
+    assert query.obs["scfm_confidence"].mean() < 0.8
+
+
+@pytest.mark.parametrize("argument", ["labels_key", "ontology_key", "batch_key"])
+def test_missing_column_of_the_reference_is_an_error_before_any_work(argument: str) -> None:
+    reference, query = two_types(), two_types(seed=1)
+    with pytest.raises(MissingKeyError, match=rf"{argument}='absent' is not in reference\.obs.*'kind', 'batch'"):
+        scfm.tl.annotate(query, reference=reference, **{"labels_key": "kind", argument: "absent"})
+    assert not reference.obsm
+    assert not query.obsm
+
+
+def test_reference_needs_two_labels() -> None:
+    reference, query = two_types(), two_types(seed=1)
+    with pytest.raises(InputError, match="labels_key"):
+        scfm.tl.annotate(query, reference=reference)
+    reference.obs["kind"] = "B cell"
+    with pytest.raises(InputError, match=r"1 label \(B cell\); expected two"):
+        scfm.tl.annotate(query, reference=reference, labels_key="kind")
+    reference.obs["kind"] = np.nan
+    with pytest.raises(InputError, match="0 label"):
+        scfm.tl.annotate(query, reference=reference, labels_key="kind")
+    assert not query.obs.columns.str.startswith("scfm").any()
+
+
+@pytest.mark.parametrize("argument", ["labels_key", "ontology_key", "batch_key"])
+def test_columns_without_an_anndata_to_find_them_in_are_an_error(argument: str) -> None:
+    with pytest.raises(InputError, match=rf"{argument}='kind'.*reference="):
+        scfm.tl.annotate(two_types(), **{argument: "kind"})
+
+
+@pytest.mark.parametrize("reference", ["atlas", None, 3])
+def test_unknown_reference_is_an_error(reference: object) -> None:
+    with pytest.raises(InputError, match="expected 'default', an AnnData with labels, or a Reference"):
+        scfm.tl.annotate(two_types(), reference=reference)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def foreign() -> Reference:
+    return replace(load_default_reference(), model_id="other-1:0123456789abcdef")
+
+
+def test_reference_of_another_model_is_refused_before_any_work(foreign: Reference) -> None:
+    adata = two_types()
+    with pytest.raises(ReferenceMismatchError, match="other-1:0123456789abcdef"):
+        scfm.tl.annotate(adata, reference=foreign)
+    assert not adata.obsm
+
+
+def test_built_reference_gives_what_the_default_gives() -> None:
+    first, second = small_counts(), small_counts()
+    scfm.tl.annotate(first)
+    scfm.tl.annotate(second, reference=load_default_reference())
+    pd.testing.assert_frame_equal(first.obs, second.obs)
+
+
+LINEAGES = {"T or NK": "CL:0000542", "B": "CL:0000236", "myeloid": "CL:0000763", "platelet": "CL:0000233"}
+
+
+def lineage(term: str) -> str:
+    """The lineage of a term; B cells are lymphocytes too and come first."""
+    cl = load_ontology()
+    for name in ("B", "T or NK", "platelet", "myeloid"):
+        if term in cl.name and cl.is_a(term, LINEAGES[name]):
+            return name
+    return "other"
+
+
+@pytest.mark.parametrize(
+    ("reference", "batch_key", "query", "least"),
+    [("zheng_sorted_pbmc", None, "kang_ifnb_pbmc", 0.7), ("kang_ifnb_pbmc", "donor", "pbmc3k_10x", 0.93)],
+)
+def test_lineages_carry_over_from_one_study_to_another(
+    embedded: Embedded, reference: str, batch_key: str | None, query: str, least: float
+) -> None:
+    known, cells = embedded(reference), embedded(query)
+    scfm.tl.annotate(
+        cells, reference=known, labels_key="cell_type", ontology_key="cell_type_ontology", batch_key=batch_key
+    )
+    told = np.array([lineage(term) for term in cells.obs["cell_type_ontology"]])
+    terms = dict(zip(known.obs["cell_type"], known.obs["cell_type_ontology"], strict=True))
+    found = np.array([lineage(terms[label]) for label in cells.obs["scfm_cell_type_fine"]])
+    there = np.isin(told, [lineage(term) for term in terms.values()]) & (told != "other")
+    assert there.mean() > 0.8
+    assert (found == told)[there].mean() > least
+    np.testing.assert_allclose(cells.obsm["scfm_probabilities"].sum(axis=1), 1, atol=1e-5)
+    # A class is its own branch here, so that no answer is broader than a label.
+    label, fine = (cells.obs[f"scfm_{name}"].to_numpy(str) for name in ("cell_type", "cell_type_fine"))
+    assert ((label == fine) | (label == "unknown")).all()
