@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from mini_training.build import VERSION, Built, Sources, build
-from mini_training.card import card, metrics
+from mini_training.build import NO_EMBEDDING, VERSION, Built, Sources, build
+from mini_training.card import card, metrics, share_of_fine_right
 from mini_training.evaluate import LeftOut, left_out, with_scales
+from mini_training.head import NO_HEAD
 from mini_training.labels import BROAD
 
 from scfm_scverse.io.safetensors import save_tensors
+from scfm_scverse.models.scfm_mini import WEIGHTS
 from scfm_scverse.reference import save_reference
 from scfm_scverse.reference.reference import DEFAULT
-from scfm_scverse.models.scfm_mini import WEIGHTS
 
 CARD = Path(__file__).resolve().parents[1] / "docs/models/scfm-mini.md"
 NOT_CALIBRATED = {"brain_m1_panel140"}  # seven genes a nucleus: outside what the confidence is meant for
@@ -49,7 +50,7 @@ def config(built: Built, sources: Sources, random_state: int) -> dict[str, objec
         "dim": built.model.spec.dim,
         "classes": len(built.reference.label),
         "classes_from_profiles_only": int(built.reference.from_profiles.sum()),
-        "studies": {study.name: study.values.shape[0] for study in sources.studies},
+        "studies": {s.name: s.values.shape[0] for s in sources.studies if s.name not in NO_EMBEDDING | NO_HEAD},
         "profiles": {collection.name: len(collection.label) for collection in sources.profiles},
     }
 
@@ -63,7 +64,8 @@ def main() -> None:
     sources = Sources.read(arguments.shared)
     built = build(sources, random_state=arguments.random_state)
     outcomes = leave_each_out(sources, random_state=arguments.random_state)
-    reference = with_scales(built.reference, [one for one in outcomes if one.study not in NOT_CALIBRATED])
+    calibrating = [one for one in outcomes if one.study not in NOT_CALIBRATED]
+    reference = with_scales(built.reference, calibrating)
     WEIGHTS.parent.mkdir(exist_ok=True)
     DEFAULT.parent.mkdir(exist_ok=True)
     save_tensors(WEIGHTS, built.tensors, built.about)
@@ -72,7 +74,7 @@ def main() -> None:
     about["minutes"] = round((time.perf_counter() - started) / 60, 1)
     measured = metrics(outcomes)
     WEIGHTS.with_suffix(".json").write_text(json.dumps({**about, "left_out": measured}, indent=1) + "\n")
-    CARD.write_text(card(about, measured, VERSION))
+    CARD.write_text(card(about, measured, share_of_fine_right(calibrating), VERSION))
     print(json.dumps(measured, indent=1))
 
 

@@ -78,7 +78,9 @@ def training_rows(model: ScfmMini, studies: list[Study], profiles: list[Profiles
         embedding=np.concatenate([embed_study(model, part) for part in parts]),
         broad=np.concatenate([part.broad for part in parts]),
         term=np.concatenate([part.term for part in parts]),
-        study=np.concatenate([np.full(len(part.broad), part.group if part.group == "profiles" else part.name) for part in parts]),
+        study=np.concatenate(
+            [np.full(len(part.broad), part.group if part.group == "profiles" else part.name) for part in parts]
+        ),
     )
 
 

@@ -6,8 +6,9 @@ from functools import cache
 
 from scfm_scverse.ontology import load_ontology
 
-# Name of a broad class in the tables of the shared folder -> (term that names it, roots below which a term belongs to it). The first class that fits wins, so
-# special ones stand before general ones (a microglial cell is a glial cell too).
+# Name of a broad class in the tables of the shared folder -> (term that names it, roots below which a term belongs to
+# it). The first class that fits wins, so special ones stand before general ones (a microglial cell is a glial cell
+# too).
 BROAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "pDC": ("CL:0000784", ("CL:0000784",)),
     "plasma": ("CL:0000786", ("CL:0000786", "CL:0000980")),

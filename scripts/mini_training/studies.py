@@ -69,9 +69,7 @@ def load_studies(shared: Path) -> list[Study]:
 
 
 def _author_labels(shared: Path) -> pd.DataFrame:
-    tables = [
-        pd.read_csv(shared / f"data/cells/labels_{part}.tsv", sep="\t", keep_default_na=False) for part in "ABC"
-    ]
+    tables = [pd.read_csv(shared / f"data/cells/labels_{part}.tsv", sep="\t", keep_default_na=False) for part in "ABC"]
     return pd.concat(tables, ignore_index=True)
 
 

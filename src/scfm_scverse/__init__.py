@@ -2,7 +2,7 @@
 
 The namespaces load on first use, so that ``import scfm_scverse as scfm`` costs nothing:
 ``scfm.pp`` checks and prepares, ``scfm.tl`` computes, ``scfm.pl`` draws, ``scfm.get`` pulls out tables,
-``scfm.models`` loads models.
+``scfm.models`` loads models, ``scfm.errors`` holds what can be raised.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import _errors as errors
     from . import get, models, pl, pp, tl
     from ._settings import settings
 
-__all__ = ["get", "models", "pl", "pp", "settings", "tl"]
+__all__ = ["errors", "get", "models", "pl", "pp", "settings", "tl"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "settings":
         return import_module("._settings", __name__).settings
     if name in __all__:
-        return import_module(f".{name}", __name__)
+        return import_module("._errors" if name == "errors" else f".{name}", __name__)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -9,7 +9,7 @@
     │   └── FileError                       a file is not what was expected
     ├── MissingKeyError       (KeyError)    a slot is read before anything wrote it
     ├── ModelMismatchError    (ValueError)  a slot was written by another model
-    ├── ReferenceMismatchError(ValueError)  a reference belongs to another model
+    ├── ReferenceMismatchError (ValueError)  a reference belongs to another model
     └── CheckpointError       (ValueError)  weights are missing, unknown or damaged
 
 A message says what was found, what was expected and what to do, in that order.

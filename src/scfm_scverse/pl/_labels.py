@@ -20,9 +20,11 @@ LINE = 20  # letters
 GRID = 40  # squares across the map on which density is measured
 FINE = 150  # squares across the map on which covered cells are counted
 FARTHEST = 0.3  # of the map, from a group's centre to its name
+TOUCHING = 0.01  # of the map, between a name and the next cell of its group
 GAP = 3.0  # points (1/72 inch) between two names
-# What a place costs: cells of others or of the group itself under all of the name, distance of a whole map.
-COVER_OTHERS, COVER_OWN, DISTANCE = 1.0, 0.3, 4.0
+# What a place costs: cells of others or of the group itself under all of the name, distance of a whole map, a line to
+# the group across another name.
+COVER_OTHERS, COVER_OWN, DISTANCE, CROSSING = 1.0, 0.3, 4.0, 0.5
 
 
 def wrap_name(name: str, width: int = LINE) -> str:
@@ -73,7 +75,9 @@ def find_places(
             own = _share(filled[i], places, size, low, span)
             others = _share(how_many > filled[i], places, size, low, span)
             away = np.linalg.norm(np.maximum(np.abs(places - center) - size / 2, 0), axis=1) / span
-            middles[i] = places[np.argmin(COVER_OTHERS * others + COVER_OWN * own + DISTANCE * away)]
+            crossing = _crosses(places, center, size, middles[:i], sizes[:i])
+            cost = COVER_OTHERS * others + COVER_OWN * own + DISTANCE * away + CROSSING * crossing
+            middles[i] = places[np.argmin(cost)]
     return centers, middles
 
 
@@ -100,8 +104,8 @@ def write_names(ax: Axes, groups: Mapping[str, NDArray[np.floating]], colors: Ma
             text.remove()
             continue
         text.set_position(middle)
-        # A name that touches its group needs no line to it.
-        if not (np.abs(xy - middle) <= size / 2).all(axis=1).any():
+        # A name that all but touches its group needs no line to it.
+        if not (np.abs(xy - middle) <= size / 2 + TOUCHING * (high - low)).all(axis=1).any():
             start = np.clip(center, middle - size / 2, middle + size / 2)
             ax.plot(*np.array([start, center]).T, color=ink, lw=0.7, path_effects=halo, zorder=4)
     return [name for name, middle in zip(groups, middles, strict=True) if np.isnan(middle).any()]
@@ -123,6 +127,20 @@ def _places_around(
     rings = (ring[None] * (size / 2 + away[:, None, None])).reshape(-1, 2)
     places = np.concatenate([[center], center + ring * size / 4, center + rings])
     return places[((places - size / 2 >= low) & (places + size / 2 <= low + span)).all(axis=1)]
+
+
+def _crosses(
+    places: NDArray[np.floating],
+    center: NDArray[np.floating],
+    size: NDArray[np.floating],
+    middles: NDArray[np.floating],
+    sizes: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """Tell for each place whether the way from the name to its centre leads over one of the names at ``middles``."""
+    starts = np.clip(center, places - size / 2, places + size / 2)
+    way = starts[:, None] + np.linspace(0, 1, 16)[:, None] * (center - starts)[:, None]
+    over: NDArray[np.bool_] = (np.abs(way[:, :, None] - middles) < sizes / 2).all(axis=3).any(axis=(1, 2))
+    return over
 
 
 def _share(

@@ -70,8 +70,8 @@ def fit_discriminant(
     cells = embedding.astype(np.float64)
     weight = row_weights(label, batch)
     n_classes, width = int(label.max()) + 1, cells.shape[1]
-    sums = sp.csr_matrix((weight, (label, np.arange(len(label)))), shape=(n_classes, len(label))) @ cells
-    means = sums / np.bincount(label, weight, minlength=n_classes)[:, None]
+    collect = sp.csr_matrix((weight, (label, np.arange(len(label)))), shape=(n_classes, len(label)))
+    means = np.asarray(collect @ cells) / np.bincount(label, weight, minlength=n_classes)[:, None]
     inside = cells - means[label]
     covariance = (inside * weight[:, None]).T @ inside / weight.sum()
     # A floor keeps the inverse defined when there are fewer cells than numbers, or all of a class are alike.

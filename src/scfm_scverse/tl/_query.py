@@ -126,7 +126,7 @@ def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: C
 def _users_level() -> int:
     """Return the ``stacklevel`` with which a function called here warns at the user's line."""
     levels, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("scfm_scverse."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("scfm_scverse."):
         levels, frame = levels + 1, frame.f_back
     return levels
 
