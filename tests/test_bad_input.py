@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -80,6 +81,21 @@ def test_scaled_values_alone_are_an_error_that_lists_what_there_is(verb: Verb) -
     adata.X = scaled
     adata.layers["smoothed"] = scaled / 2
     expect_error(verb, adata, CountsError, r'(?s)no counts and no log-normalised values in X;.*layers\["smoothed"\]')
+
+
+@both_verbs
+def test_log_values_are_refused_by_a_model_of_counts(verb: Verb) -> None:
+    mini = scfm.models.load("scfm-mini")
+    model = type(mini)(mini.weights, replace(mini.spec, needs_counts=True))  # type: ignore[call-arg, attr-defined]
+    values = dense_counts()
+    logs = with_values(np.log1p(values / values.sum(axis=1, keepdims=True) * 1e4))
+
+    def with_that_model(data: AnnData) -> None:
+        verb(data, model=model)  # type: ignore[call-arg]
+
+    expect_error(
+        with_that_model, logs, CountsError, r"X holds log-normalised values and scfm-mini needs counts.*layer="
+    )
 
 
 @both_verbs

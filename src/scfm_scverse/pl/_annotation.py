@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, LARGE, SMALL = 7.2, 4.85, 4.3, 1.9
 LEFT, BOTTOM, GAP = 0.25, 0.25, 0.3
 MAX_LABELS = 24  # names on the map
-MIN_SHARE = 0.005  # of the cells, for a name on the map
+MIN_SHARE, MIN_CELLS = 0.005, 5  # for a name on the map
 MAX_LISTED = 18  # lines of the legend
 MAX_COLUMNS = 4
-LEGEND_TITLE = "Rarer types (cells)"
+LEGEND_TITLE = "Other types (cells)"
 LEGEND_PAD = 0.08  # inches
 UNKNOWN = "unknown"
 
@@ -125,7 +125,8 @@ def _draw_cell_types(ax: Axes, xy: NDArray[np.floating], values: pd.Categorical,
     draw_categories(ax, xy, values, colors, size=None)
     groups = groups_of(xy, values)
     n_seen = sum(map(len, groups.values()))
-    frequent = [name for name in groups if len(groups[name]) >= MIN_SHARE * n_seen][:MAX_LABELS]
+    enough = max(MIN_SHARE * n_seen, min(MIN_CELLS, n_seen))
+    frequent = [name for name in groups if len(groups[name]) >= enough][:MAX_LABELS]
     no_room = write_names(ax, {name: groups[name] for name in frequent}, colors)
     rare = [name for name in groups if name not in frequent or name in no_room]
     if not rare:

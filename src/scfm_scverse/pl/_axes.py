@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DPI = 150
 FONT = 7.0  # points; figures are as wide as a page, so nothing is scaled in print
-MARGIN = 0.06  # of the span of the points
+MARGIN = 0.08  # of the span of the points: room for names
 
 A = TypeVar("A")
 

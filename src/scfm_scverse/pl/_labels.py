@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 LINE = 20  # letters
 GRID = 40  # squares across the map on which density is measured
 FINE = 150  # squares across the map on which covered cells are counted
-FARTHEST = 0.3  # of the map, from a group's centre to its name
+WAY = 16  # points on the line from a name to its group
+FARTHEST = 0.14  # of the map, from a group's centre to its name
 TOUCHING = 0.01  # of the map, between a name and the next cell of its group
 GAP = 3.0  # points (1/72 inch) between two names
-# What a place costs: cells of others or of the group itself under all of the name, distance of a whole map, a line to
-# the group across another name.
-COVER_OTHERS, COVER_OWN, DISTANCE, CROSSING = 1.0, 0.3, 4.0, 0.5
+# What a place costs: cells of others or of the group itself under all of the name, the centre of another group under
+# it, distance of a whole map.
+COVER_OTHERS, COVER_OWN, COVER_CENTER, DISTANCE = 1.0, 0.3, 0.5, 4.0
 
 
 def wrap_name(name: str, width: int = LINE) -> str:
@@ -58,7 +59,8 @@ def find_places(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Find a place for the name of each group, the first group choosing first.
 
-    Names are boxes of ``sizes`` [k, 2]; they stay on the square map and never overlap. Returns the dense centres of
+    Names are boxes of ``sizes`` [k, 2]; they stay on the square map, overlap neither each
+    other nor the way from another one to its group. Returns the dense centres of
     the groups and the middles of the names, [k, 2] each, NaN where there is no room.
     """
     centers = np.array([dense_center(xy, low, span) for xy in groups]).reshape(-1, 2)
@@ -67,17 +69,21 @@ def find_places(
         filled[i, *_squares(xy, low, span, FINE).T] = True
     how_many = filled.sum(axis=0)
     middles = np.full((len(groups), 2), np.nan)
+    ways = np.full((len(groups), WAY, 2), np.nan)
     for i, (center, size) in enumerate(zip(centers, sizes, strict=True)):
         places = _places_around(center, size, low, span)
-        taken = (np.abs(places[:, None] - middles[None, :i]) < (size + sizes[:i]) / 2).all(axis=2).any(axis=1)
-        places = places[~taken]
+        taken = _over(places[:, None], middles[:i], size + sizes[:i]).any(axis=1)
+        over_names = _over(_way(center, places, size)[:, :, None], middles[:i], sizes[:i]).any(axis=(1, 2))
+        over_ways = _over(ways[:i].reshape(-1, 1, 2), places, size).any(axis=0)
+        places = places[~(taken | over_names | over_ways)]
         if len(places):
             own = _share(filled[i], places, size, low, span)
             others = _share(how_many > filled[i], places, size, low, span)
             away = np.linalg.norm(np.maximum(np.abs(places - center) - size / 2, 0), axis=1) / span
-            crossing = _crosses(places, center, size, middles[:i], sizes[:i])
-            cost = COVER_OTHERS * others + COVER_OWN * own + DISTANCE * away + CROSSING * crossing
-            middles[i] = places[np.argmin(cost)]
+            n_centers = _over(np.delete(centers, i, axis=0)[:, None], places, size).sum(axis=0)
+            cost = COVER_OTHERS * others + COVER_OWN * own + COVER_CENTER * n_centers
+            middles[i] = places[np.argmin(cost + DISTANCE * away)]
+            ways[i] = _way(centers[i : i + 1], middles[i : i + 1], sizes[i : i + 1])[0]
     return centers, middles
 
 
@@ -104,10 +110,12 @@ def write_names(ax: Axes, groups: Mapping[str, NDArray[np.floating]], colors: Ma
             text.remove()
             continue
         text.set_position(middle)
+        nearest = _nearest_core(xy, center, middle, size)
+        away = np.abs(nearest - middle) - size / 2
         # A name that all but touches its group needs no line to it.
-        if not (np.abs(xy - middle) <= size / 2 + TOUCHING * (high - low)).all(axis=1).any():
-            start = np.clip(center, middle - size / 2, middle + size / 2)
-            ax.plot(*np.array([start, center]).T, color=ink, lw=0.7, path_effects=halo, zorder=4)
+        if (away > TOUCHING * (high - low)).any():
+            start = np.clip(nearest, middle - size / 2, middle + size / 2)
+            ax.plot(*np.array([start, nearest]).T, color=ink, lw=0.7, path_effects=halo, zorder=4)
     return [name for name, middle in zip(groups, middles, strict=True) if np.isnan(middle).any()]
 
 
@@ -129,18 +137,31 @@ def _places_around(
     return places[((places - size / 2 >= low) & (places + size / 2 <= low + span)).all(axis=1)]
 
 
-def _crosses(
-    places: NDArray[np.floating],
-    center: NDArray[np.floating],
-    size: NDArray[np.floating],
-    middles: NDArray[np.floating],
-    sizes: NDArray[np.floating],
+def _nearest_core(
+    xy: NDArray[np.floating], center: NDArray[np.floating], middle: NDArray[np.floating], size: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return the cell next to a name, among the half of the group that lies nearest to its centre."""
+    from_center = np.linalg.norm(xy - center, axis=1)
+    core = xy[from_center <= np.median(from_center)]
+    from_name = np.linalg.norm(np.maximum(np.abs(core - middle) - size / 2, 0), axis=1)
+    nearest: NDArray[np.floating] = core[np.argmin(from_name)]
+    return nearest
+
+
+def _way(
+    centers: NDArray[np.floating], middles: NDArray[np.floating], sizes: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return points on the lines from names to the centres of their groups, [k, WAY, 2]."""
+    starts = np.clip(centers, middles - sizes / 2, middles + sizes / 2)
+    points: NDArray[np.floating] = starts[:, None] + np.linspace(0, 1, WAY)[:, None] * (centers - starts)[:, None]
+    return points
+
+
+def _over(
+    points: NDArray[np.floating], middles: NDArray[np.floating], sizes: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Tell for each place whether the way from the name to its centre leads over one of the names at ``middles``."""
-    starts = np.clip(center, places - size / 2, places + size / 2)
-    way = starts[:, None] + np.linspace(0, 1, 16)[:, None] * (center - starts)[:, None]
-    over: NDArray[np.bool_] = (np.abs(way[:, :, None] - middles) < sizes / 2).all(axis=3).any(axis=(1, 2))
-    return over
+    """Tell whether points lie under names; the two are broadcast against each other."""
+    return np.asarray((np.abs(points - middles) < sizes / 2).all(axis=-1))
 
 
 def _share(

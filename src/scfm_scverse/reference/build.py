@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError
-from .discriminant import fit_discriminant
-from .reference import Reference, score_cells
+from .discriminant import fit_discriminant, posterior
+from .reference import Reference
 from .scale import Calibration, UnknownScale, fit_calibration, fit_unknown
 
 TEMPERATURE = 10.0
@@ -71,11 +71,15 @@ def build_reference(
     *,
     name: str,
     model_id: str,
+    known: Reference | None = None,
     random_state: int = 0,
 ) -> Reference:
-    """Make a reference from the user's labelled cells, its scales from cells left out of the fit.
+    """Make a reference from the user's labelled cells.
 
-    Whole batches are left out where there are several, else a fifth of the cells at a time.
+    One study cannot show how studies differ. Where the model has a reference made of many (``known``), its scatter
+    inside classes and its unknown limit are taken over, and the user's cells give the class means alone. Confidence is
+    measured on whole batches left out; without batches that of ``known`` is taken, or else a fifth of the cells is left
+    out at a time.
 
     Parameters
     ----------
@@ -85,72 +89,69 @@ def build_reference(
         Label and ontology id ('' where none) of each cell, [n].
     batch
         Donor or study of each cell, [n].
+    name, model_id
+        What it was made from, and by which model.
+    known
+        A reference of the same model, made from many studies.
+    random_state
+        Seed of the choice of cells that are left out.
     """
     names, first, code = np.unique(label, return_index=True, return_inverse=True)
     if len(names) < 2:
         msg = f"The reference has {len(names)} label ({', '.join(names)}); expected two at least in labels_key."
         raise InputError(msg)
-    labels = Labels(
-        code=code.astype(np.int32),
-        name=names,
+    batches = np.zeros(len(label), int) if batch is None else np.unique(batch, return_inverse=True)[1]
+    whitening = None if known is None else known.fine.whitening
+    fine = fit_discriminant(embedding, code, batches, whitening=whitening)
+    reference = Reference(
+        name=name,
+        model_id=model_id,
+        label=names,
         term=term[first],
+        from_profiles=np.zeros(len(names), bool),
         branch=np.arange(len(names), dtype=np.int32),
-        branch_name=names,
+        branch_label=names,
         branch_term=term[first],
         branch_prior=np.ones(len(names)),
+        fine=fine,
+        coarse=fine,
+        temperature=TEMPERATURE,
+        fine_calibration=Calibration(1.0, 0.0) if known is None else known.fine_calibration,
+        branch_calibration=Calibration(1.0, 0.0) if known is None else known.fine_calibration,
+        unknown=UnknownScale(np.array([0.0, 1.0], np.float32), 1.0) if known is None else known.unknown,
     )
-    batches = np.zeros(len(label), int) if batch is None else np.unique(batch, return_inverse=True)[1]
-    fold = _folds(batches, random_state)
-    full = fit_reference(embedding, labels, batches, name=name, model_id=model_id)
-    return calibrate(full, *_left_out(embedding, labels, batches, fold))
-
-
-def _folds(batch: NDArray[np.integer], random_state: int) -> NDArray[np.integer]:
-    if batch.max() > 0:
-        return batch % N_FOLDS
-    return np.random.default_rng(random_state).permutation(len(batch)) % N_FOLDS
+    several = batches.max() > 0
+    if known is not None and not several:
+        return reference
+    fold = batches % N_FOLDS if several else np.random.default_rng(random_state).permutation(len(code)) % N_FOLDS
+    top, right, nearest = _left_out(embedding, code, batches, fold, whitening)
+    calibration = fit_calibration(top, right, np.ones(len(top)))
+    unknown = fit_unknown(nearest[right], np.ones(int(right.sum()))) if known is None else known.unknown
+    return replace(reference, fine_calibration=calibration, branch_calibration=calibration, unknown=unknown)
 
 
 def _left_out(
-    embedding: NDArray[np.float32], labels: Labels, batch: NDArray[np.integer], fold: NDArray[np.integer]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    embedding: NDArray[np.float32],
+    code: NDArray[np.integer],
+    batch: NDArray[np.integer],
+    fold: NDArray[np.integer],
+    whitening: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Top probability, whether it is right, and nearest distance of cells whose class the other folds know."""
     top, right, nearest = [], [], []
     for out in np.unique(fold):
         kept = np.flatnonzero(fold != out)
-        classes, code = np.unique(labels.code[kept], return_inverse=True)
-        tested = np.flatnonzero((fold == out) & np.isin(labels.code, classes))
+        classes, inner = np.unique(code[kept], return_inverse=True)
+        tested = np.flatnonzero((fold == out) & np.isin(code, classes))
         if len(classes) < 2 or len(tested) == 0:
             continue
-        part = replace(
-            labels,
-            code=code.astype(np.int32),
-            name=labels.name[classes],
-            term=labels.term[classes],
-            branch=np.arange(len(classes), dtype=np.int32),
-            branch_name=labels.name[classes],
-            branch_term=labels.term[classes],
-            branch_prior=np.ones(len(classes)),
-        )
-        scores = score_cells(fit_reference(embedding[kept], part, batch[kept], name="", model_id=""), embedding[tested])
-        top.append(scores.fine.max(axis=1))
-        right.append(classes[scores.fine.argmax(axis=1)] == labels.code[tested])
-        nearest.append(scores.nearest)
+        fitted = fit_discriminant(embedding[kept], inner, batch[kept], whitening=whitening)
+        distances = fitted.distances(embedding[tested])
+        probability = posterior(distances, np.ones(len(classes)), TEMPERATURE)
+        top.append(probability.max(axis=1))
+        right.append(classes[probability.argmax(axis=1)] == code[tested])
+        nearest.append(distances.min(axis=1))
     if not top:
         msg = "No label occurs in two batches, so confidence cannot be measured; pass batch_key=None or other labels."
         raise InputError(msg)
     return np.concatenate(top), np.concatenate(right), np.concatenate(nearest)
-
-
-def calibrate(
-    reference: Reference, top: NDArray[np.floating], right: NDArray[np.bool_], nearest: NDArray[np.floating]
-) -> Reference:
-    """Set the scales of a reference without branches from cells that were left out of its fit."""
-    weight = np.ones(len(top))
-    calibration = fit_calibration(top, right, weight)
-    return replace(
-        reference,
-        fine_calibration=calibration,
-        branch_calibration=calibration,
-        unknown=fit_unknown(nearest[right], weight[right]),
-    )

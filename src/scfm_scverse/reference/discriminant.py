@@ -51,7 +51,11 @@ def row_weights(label: NDArray[np.integer], batch: NDArray[np.integer]) -> NDArr
 
 
 def fit_discriminant(
-    embedding: NDArray[np.floating], label: NDArray[np.integer], batch: NDArray[np.integer]
+    embedding: NDArray[np.floating],
+    label: NDArray[np.integer],
+    batch: NDArray[np.integer],
+    *,
+    whitening: NDArray[np.floating] | None = None,
 ) -> Discriminant:
     """Fit class means and the covariance that they share.
 
@@ -66,19 +70,27 @@ def fit_discriminant(
         Class of each cell, 0 to c - 1, none empty.
     batch
         Study or donor of each cell, as numbers.
+    whitening
+        [d, d]: take the covariance as known, from a fit on more studies, and fit the means alone.
     """
     cells = embedding.astype(np.float64)
     weight = row_weights(label, batch)
-    n_classes, width = int(label.max()) + 1, cells.shape[1]
+    n_classes = int(label.max()) + 1
     collect = sp.csr_matrix((weight, (label, np.arange(len(label)))), shape=(n_classes, len(label)))
     means = np.asarray(collect @ cells) / np.bincount(label, weight, minlength=n_classes)[:, None]
-    inside = cells - means[label]
+    if whitening is None:
+        whitening = _whitening(cells - means[label], weight)
+    return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
+
+
+def _whitening(inside: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map that makes the weighted scatter of ``inside`` round, the scatter shrunk towards a round one first."""
+    width = inside.shape[1]
     covariance = (inside * weight[:, None]).T @ inside / weight.sum()
     # A floor keeps the inverse defined when there are fewer cells than numbers, or all of a class are alike.
     ridge = max(SHRINKAGE * np.trace(covariance) / width, 1e-6)
     covariance = (1 - SHRINKAGE) * covariance + ridge * np.eye(width)
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
+    return np.linalg.inv(np.linalg.cholesky(covariance)).T
 
 
 def posterior(distances: NDArray[np.float64], prior: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

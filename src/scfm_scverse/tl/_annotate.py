@@ -63,7 +63,7 @@ def annotate(
         Column of ``reference.obs`` with Cell Ontology ids; without it labels are looked up by name.
     batch_key
         Column of ``reference.obs`` with donors or studies: they weigh alike, and confidence is measured by leaving
-        them out.
+        them out. Without it, confidence is that of the default reference at the same probability.
     model
         Name of a model, or a loaded one.
     key_added
@@ -214,6 +214,7 @@ def _from_adata(reference: AnnData, model: CellModel, keys: Mapping[str, str | N
         None if batch_key is None else reference.obs[batch_key].iloc[kept].astype(str).to_numpy(str),
         name=f"AnnData of {len(kept)} cells labelled by {labels_key}",
         model_id=model.spec.id,
+        known=default if (default := load_default_reference()).model_id == model.spec.id else None,
     )
 
 
