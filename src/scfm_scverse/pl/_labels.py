@@ -59,9 +59,9 @@ def find_places(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Find a place for the name of each group, the first group choosing first.
 
-    Names are boxes of ``sizes`` [k, 2]; they stay on the square map, overlap neither each
-    other nor the way from another one to its group. Returns the dense centres of
-    the groups and the middles of the names, [k, 2] each, NaN where there is no room.
+    Names are boxes of ``sizes`` [k, 2]; they stay on the square map and overlap neither each other nor the way from
+    another one to its group. Returns the dense centres of the groups and the middles of the names, [k, 2] each, NaN
+    where there is no room.
     """
     centers = np.array([dense_center(xy, low, span) for xy in groups]).reshape(-1, 2)
     filled = np.zeros((len(groups), FINE, FINE), bool)
