@@ -7,10 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+# The first example of a test may have to import or compile a lot.
+hypothesis.settings.register_profile("scfm", deadline=None)
+hypothesis.settings.load_profile("scfm")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -6,13 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-hypothesis.settings.register_profile("io", deadline=None)  # the first example of a test may have to import a lot
-hypothesis.settings.load_profile("io")
 
 Store = Callable[[np.ndarray, Path], Any]
 

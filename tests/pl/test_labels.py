@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
@@ -48,10 +48,15 @@ def test_centre_lies_in_the_dense_part() -> None:
     np.testing.assert_allclose(dense_center(xy, CORNER, 1.0), [0.8, 0.2], atol=0.02)
 
 
-@given(
-    st.lists(st.tuples(*[st.floats(0, 1)] * 2, *[st.floats(0.02, 0.4)] * 2), min_size=1, max_size=30),
-)
-def test_names_stay_on_the_map_and_apart(drawn: list[tuple[float, float, float, float]]) -> None:
+def way(center: np.ndarray, middle: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Points on the line from a name to the centre of its group."""
+    start = np.clip(center, middle - size / 2, middle + size / 2)
+    return np.linspace(start, center, 16)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 2, *[st.floats(0.02, 0.4)] * 2), min_size=1, max_size=20))
+def test_names_stay_on_the_map_off_each_other_and_off_lines(drawn: list[tuple[float, float, float, float]]) -> None:
     table = np.array(drawn)
     sizes = table[:, 2:]
     centers, middles = find_places([row[None, :2] for row in table], sizes, CORNER, 1.0)
@@ -61,8 +66,10 @@ def test_names_stay_on_the_map_and_apart(drawn: list[tuple[float, float, float, 
     assert (middles - sizes / 2)[placed].min() >= 0
     assert (middles + sizes / 2)[placed].max() <= 1
     for i in placed:
-        for j in placed[placed > i]:
+        for j in placed[placed != i]:
             assert (np.abs(middles[i] - middles[j]) >= (sizes[i] + sizes[j]) / 2 - 1e-9).any()
+            on_way = np.abs(way(centers[i], middles[i], sizes[i]) - middles[j]) < sizes[j] / 2 - 1e-9
+            assert not on_way.all(axis=1).any()
 
 
 def test_name_without_room_is_left_out_and_the_first_ones_stay() -> None:

@@ -54,8 +54,7 @@ def annotation(
     """Draw what :func:`scfm_scverse.tl.annotate` wrote: cell types, confidence and unknown score on one map.
 
     Names stand on the map where there is room; other types, mostly rare ones, are listed below with their numbers of
-    cells. A
-    mark beside the second colour bar shows the unknown score above which a cell is called "unknown". To save:
+    cells. A mark beside the second colour bar shows the unknown score above which a cell is called "unknown". To save:
     ``scfm.pl.annotation(adata, return_fig=True).savefig("annotation.pdf")``.
 
     Parameters
