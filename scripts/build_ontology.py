@@ -28,6 +28,7 @@ def build(shared: Path) -> dict[str, list]:
         return [int(term.removeprefix("CL:")) for term in text.split("|") if term.startswith("CL:")]
 
     living = frame[alive]
+    current = set(number[alive])
     gone = frame[~alive]
     return {
         "id": number[alive].tolist(),
@@ -37,7 +38,7 @@ def build(shared: Path) -> dict[str, list]:
         "replaced": [
             [int(old), numbers(new)[0]]
             for old, new in zip(number[~alive], gone["replaced_by"], strict=True)
-            if numbers(new)
+            if numbers(new) and numbers(new)[0] in current
         ],
     }
 

@@ -343,3 +343,13 @@ def test_cells_of_another_study_are_named_and_not_refused(read_cells: Callable[[
     scfm.tl.annotate(query, reference=reference, labels_key="cell_type_coarse")
     assert (query.obs["scfm_cell_type_fine"].astype(str) == query.obs["cell_type_coarse"].astype(str)).mean() > 0.9
     assert (query.obs["scfm_cell_type"] == "unknown").mean() < 0.05
+
+
+def test_colours_of_other_types_are_dropped() -> None:
+    adata = two_types()
+    scfm.tl.annotate(adata, reference=two_types(seed=1), labels_key="kind")
+    adata.uns["scfm_cell_type_colors"] = ["#000000"] * adata.obs["scfm_cell_type"].nunique()
+    scfm.tl.annotate(adata, reference=two_types(seed=1), labels_key="kind")
+    assert "scfm_cell_type_colors" in adata.uns
+    scfm.tl.annotate(adata)
+    assert "scfm_cell_type_colors" not in adata.uns

@@ -107,12 +107,11 @@ def _write(adata: AnnData, file: Path | None) -> list[Path]:
     mpl.use("agg")
     stem, suffix = ("pbmc68k", ".h5ad") if file is None else (file.stem, ".zarr" if file.is_dir() else ".h5ad")
     picture, target = FOLDER / f"{stem}_annotated.png", FOLDER / f"{stem}_annotated{suffix}"
-    there = {*adata.obsm, *adata.uns}
     figure: Any = pl.annotation(adata, return_fig=True)
     figure.savefig(picture, dpi=150)
     if file is None:
         write_adata(adata, target)
     else:
-        drawn = [f"{slot}/{key}" for slot in ("obsm", "uns") for key in getattr(adata, slot) if key not in there]
+        drawn = ["obsm/X_umap_scfm", f"uns/{KEY}_cell_type_colors"]
         write_results(file, target, adata, [*annotation_elements(models.load(MODEL), KEY), *drawn])
     return [target, picture]

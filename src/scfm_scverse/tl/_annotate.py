@@ -235,8 +235,13 @@ def _write(adata: AnnData, answer: Answer, key: str) -> None:
 
     texts = (answer.label, answer.fine, answer.term)
     for name, values in zip(COLUMNS[:3], texts, strict=True):
+        column = f"{key}_{name}"
         # Object strings: nullable strings cannot be written by older anndata.
-        adata.obs[f"{key}_{name}"] = pd.Categorical(values.astype(object))
+        fresh = pd.Categorical(values.astype(object))
+        if column in adata.obs and list(adata.obs[column].cat.categories) != list(fresh.categories):
+            # Colours stand in the order of the categories: old ones would sit on other types.
+            adata.uns.pop(f"{column}_colors", None)
+        adata.obs[column] = fresh
     adata.obs[f"{key}_confidence"] = answer.confidence
     adata.obs[f"{key}_unknown_score"] = answer.unknown_score
     adata.obsm[f"{key}_probabilities"] = answer.probabilities
