@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ _SPREAD = 2.0e-2  # coefficient of variation below which the totals of cells cou
 _CELLS = 3  # cells without which totals cannot be compared
 _LOG_MAX = 30.0  # no logarithm of a count exceeds this
 _LOG_MAX_E = 14.0  # exp(14) is more than the million of CPM: beyond it, the base is rather 2
-_BASES = (float(np.e), 2.0, 10.0)
+_BASES = (math.e, 2.0, 10.0)
 _WORDS = {"counts": "counts", "linear": "linear values (not whole counts)", "log": "log-normalised values"}
 
 
