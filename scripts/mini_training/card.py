@@ -109,7 +109,8 @@ Malignant cells trained the embedding, without their label, but no class.
 
 Each study left out of gene embedding, scale and head (with everything of the same donors), broad classes with five
 cells at least. The recipe was chosen in earlier trials on the mean over thirteen of these studies, and the weights of
-classes against branches on nearly all of them, so expect a point or two less on new data. AUROC: distance to the nearest class, malignant against all other cells.
+classes against branches on nearly all of them, so expect a point or two less on new data. AUROC: distance to the
+nearest class, malignant against all other cells.
 `python scripts/train_mini.py` prints these numbers; `python benchmarks/annotation.py` shows them beside simple methods.
 
 | study left out | cells | classes | macro-F1 | accuracy | AUROC malignant |
