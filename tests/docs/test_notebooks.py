@@ -31,6 +31,8 @@ def test_notebook_runs_and_is_stored_with_its_outputs(
     # Nothing listens there: what tries to download fails.
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    # A reader's notebook draws into its page, whatever this process draws to.
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     stored = nbformat.read(path, as_version=4)
     fresh = nbformat.read(path, as_version=4)
     NotebookClient(fresh, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
