@@ -1,4 +1,4 @@
-"""One labelled study as the reference of another: its own scatter inside classes, or that of the default reference.
+"""One labelled study as the reference of another: its own scatter inside classes, or mostly that of many.
 
     python benchmarks/own_reference.py [--shared ../shared]
 
@@ -47,13 +47,14 @@ def compare(built: recipe.Built, known: Reference, reference: Study, query: Stud
     holds = np.isin(query.broad, np.unique(reference.broad))
     other = (query.broad != "") & ~holds
     out = {}
-    for title, scatter in (("own scatter", None), ("scatter of many studies", known)):
+    for title, scatter in (("own scatter", None), ("mostly that of many studies", known)):
         made = build_reference(
             cells, reference.label, reference.term, None, name=title, model_id=known.model_id, known=scatter
         )
         scores = score_cells(made, asked)
         answer = np.array([broad_of[one] for one in made.label[scores.fine.argmax(axis=1)]])
-        refused = made.unknown(scores.nearest) > made.unknown.refuse_above
+        unknown = made.scales.unknown
+        refused = unknown(scores.distance) > unknown.refuse_above
         out[title] = {
             "accuracy": float((answer == query.broad)[holds].mean()),
             "known refused": float(refused[holds].mean()),

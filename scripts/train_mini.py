@@ -17,13 +17,13 @@ import numpy as np
 from mini_training.build import NO_EMBEDDING, VERSION, Built, Sources, build
 from mini_training.card import card, metrics, share_of_fine_right
 from mini_training.evaluate import LeftOut, left_out, with_scales
-from mini_training.head import NO_HEAD
+from mini_training.head import NO_HEAD, rounded
 from mini_training.labels import BROAD
+from mini_training.markers import with_markers
 
 from scfm_scverse.io.safetensors import save_tensors
 from scfm_scverse.models.scfm_mini import WEIGHTS
-from scfm_scverse.reference import save_reference
-from scfm_scverse.reference.reference import DEFAULT
+from scfm_scverse.reference.files import DEFAULT
 
 CARD = Path(__file__).resolve().parents[1] / "docs/models/scfm-mini.md"
 NOT_CALIBRATED = {"brain_m1_panel140"}  # seven genes a nucleus: outside what the confidence is meant for
@@ -69,7 +69,10 @@ def main() -> None:
     WEIGHTS.parent.mkdir(exist_ok=True)
     DEFAULT.parent.mkdir(exist_ok=True)
     save_tensors(WEIGHTS, built.tensors, built.about)
-    save_reference(reference, DEFAULT)
+    reference = with_markers(
+        reference, built.model, sources.studies, sources.profiles, random_state=arguments.random_state
+    )
+    rounded(reference).save(DEFAULT)
     about = config(built, sources, arguments.random_state)
     about["minutes"] = round((time.perf_counter() - started) / 60, 1)
     measured = metrics(outcomes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,13 @@ MS4A1 MS4A7 NKG7 PF4 PPBP PRF1 PTPRC RPL10 RPL13 RPLP0 RPLP1 RPS12 RPS27 RPS3 S1
 TCL1A TMSB10 TMSB4X TRAC TRBC1 TRBC2 TYROBP VIM
 """.split()
 
+HAND_MADE = {
+    "B cell": "CL:0000236",
+    "T cell": "CL:0000084",
+    "CD14-positive monocyte": "CL:0001054",
+    "unknown": "unknown",
+}
+
 
 def small_counts(n_cells: int = 30, seed: int = 0) -> AnnData:
     """Poisson counts (cells x ``GENES``), CSR, float32, without any biology in them."""
@@ -39,6 +46,79 @@ def small_counts(n_cells: int = 30, seed: int = 0) -> AnnData:
     adata = AnnData(csr_matrix(counts.astype(np.float32)))
     adata.var_names = list(GENES)
     adata.obs_names = [f"cell{i}" for i in range(n_cells)]
+    return adata
+
+
+def annotated_by_hand(labels: Mapping[str, str] = HAND_MADE, per_label: int = 15) -> AnnData:
+    """Counts and an annotation whose every number is known: the terms of some labels, as many cells each.
+
+    Markers of the first label are high in its cells, those of the second are not; a third of the cells of each label
+    have two classes in their set. The own labels of the user are in ``obs["mine"]``, named like ours.
+    """
+    import pandas as pd
+
+    from scfm_scverse._record import record
+
+    names = np.repeat(np.array(list(labels), object), per_label)
+    n = len(names)
+    adata = small_counts(n)
+    high = adata.X.toarray()
+    high[:per_label, GENES.index("MS4A1")] += 50
+    adata.X = type(adata.X)(high)
+    first, second = list(labels)[:2]
+    known = np.where(names == "unknown", first, names)
+    columns = {
+        "cell_type": names,
+        "cell_type_fine": known,
+        "cell_type_ontology": np.array([labels[name] for name in names], object),
+        "prediction_set": np.where(np.arange(n) % 3 == 0, known + "|" + second, known),
+    }
+    for name, values in columns.items():
+        adata.obs[f"scfm_{name}"] = pd.Categorical(values)
+    adata.obs["scfm_confidence"] = np.linspace(0.5, 1, n, dtype=np.float32)
+    adata.obs["scfm_unknown_score"] = np.where(names == "unknown", 0.99, 0.3).astype(np.float32)
+    adata.obs["mine"] = pd.Categorical(known)
+    adata.obs["sample"] = pd.Categorical([f"s{i % 3}" for i in range(n)])
+    adata.obsm["X_scfm"] = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
+    read = {"values": "counts", "source": "X", "organism": "human", "n_genes_known": 60, "share_of_counts_known": 0.9}
+    record(adata, "embed", "X_scfm", {"model_id": "toy:1", **read})
+    classes = [name for name in labels if name != "unknown"]
+    made = {"labels": classes, "labels_from_profiles": [name == second for name in classes], "refuse_above": 0.98}
+    markers = {"label": [first] * 3 + [second], "gene": ["MS4A1", "NOGENE", "CD79A", "CD3D"], "score": [3, 2.5, 2, 1]}
+    made |= {"reference": "toy reference", "model_id": "toy:1", "alpha": 0.1, "share_forced": 0.02}
+    record(adata, "annotate", "scfm", made | {"markers": markers})
+    return adata
+
+
+def simulated_tumour(n_cells: int = 80, donors: int = 1, share_changed: float = 1.0) -> AnnData:
+    """Counts of 4,000 genes: as many normal, normal epithelial and tumour cells of every donor, in ``obs["kind"]``.
+
+    Both kinds of epithelium raise the same scattered genes; in tumour cells, chromosomes 1, 8 and 13 have half or one
+    and a half times the copies, ``share_changed`` of them with effect.
+    """
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+    from scfm_scverse.copy_number import order_genes
+    from scfm_scverse.genes import load_gene_table
+
+    table, rng = load_gene_table(), np.random.default_rng(0)
+    coding = np.flatnonzero(table.canonical & (table.biotype == "protein_coding")).astype(np.int32)
+    rows = order_genes(table, coding)
+    rows = rows[np.linspace(0, len(rows) - 1, 4000).astype(int)]
+    rate = rng.gamma(0.5, 2.0, len(rows))
+    program = np.where(rng.random(len(rows)) < 0.05, 4.0, 1.0)
+    copies = np.ones(len(rows))
+    for chromosome, factor in (("chr1", 0.5), ("chr8", 1.5), ("chr13", 0.5)):
+        copies[table.chromosome[rows] == chromosome] = 1 + (factor - 1) * share_changed
+    kinds = {"normal": rate, "epithelium": rate * program, "tumour": rate * program * copies}
+    expected = np.concatenate([np.repeat(one[None], n_cells, axis=0) for one in kinds.values()] * donors)
+    depth = rng.uniform(0.5, 1.5, (len(expected), 1))
+    adata = AnnData(csr_matrix(rng.poisson(expected * depth).astype(np.float32)))
+    adata.var_names = table.symbol[rows]
+    adata.obs_names = [f"cell{i}" for i in range(adata.n_obs)]
+    adata.obs["kind"] = np.tile(np.repeat(list(kinds), n_cells), donors)
+    adata.obs["donor"] = np.repeat([f"d{i}" for i in range(donors)], len(kinds) * n_cells)
     return adata
 
 
@@ -59,4 +139,5 @@ def public_objects(namespace: str) -> dict[str, Any]:
 def public_functions() -> dict[str, Callable[..., Any]]:
     """Every public function of the package, by its name in the API."""
     every = {name: value for namespace in NAMESPACES for name, value in public_objects(namespace).items()}
+    every["report"] = import_module("scfm_scverse").report
     return {name: value for name, value in every.items() if inspect.isfunction(value)}

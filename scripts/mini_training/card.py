@@ -24,7 +24,7 @@ def metrics(outcomes: list[LeftOut]) -> dict[str, dict[str, float]]:
             }
             if one.malignant.sum() > 5:
                 both = one.scored | one.malignant
-                out[one.study]["auroc_malignant"] = float(roc_auc_score(one.malignant[both], one.nearest[both]))
+                out[one.study]["auroc_malignant"] = float(roc_auc_score(one.malignant[both], one.distance[both]))
     return out
 
 

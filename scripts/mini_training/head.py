@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scfm_scverse.models.scfm_mini import ScfmMini
 from scfm_scverse.ontology import load_ontology
 from scfm_scverse.reference.build import Labels, fit_reference
+from scfm_scverse.reference.discriminant import Discriminant
 from scfm_scverse.reference.reference import Reference
 from scfm_scverse.tokens import Tokens
 
@@ -58,6 +59,19 @@ def embed_study(model: ScfmMini, study: Study) -> NDArray[np.float32]:
 
 
 def training_rows(model: ScfmMini, studies: list[Study], profiles: list[Profiles], *, random_state: int) -> Rows:
+    """Rows of all parts of :func:`training_parts`."""
+    parts = training_parts(studies, profiles, random_state=random_state)
+    return Rows(
+        embedding=np.concatenate([embed_study(model, part) for part in parts]),
+        broad=np.concatenate([part.broad for part in parts]),
+        term=np.concatenate([part.term for part in parts]),
+        study=np.concatenate(
+            [np.full(len(part.broad), part.group if part.group == "profiles" else part.name) for part in parts]
+        ),
+    )
+
+
+def training_parts(studies: list[Study], profiles: list[Profiles], *, random_state: int) -> list[Study]:
     """At most 150 cells of each class and study, never malignant ones, and four simulated cells a profile."""
     rng = np.random.default_rng(random_state)
     parts = []
@@ -74,14 +88,7 @@ def training_rows(model: ScfmMini, studies: list[Study], profiles: list[Profiles
     for collection in profiles:
         simulated = simulate(_spread(collection), per_profile=PER_PROFILE, random_state=random_state)
         parts.append(simulated.take(np.flatnonzero(simulated.broad != "")))
-    return Rows(
-        embedding=np.concatenate([embed_study(model, part) for part in parts]),
-        broad=np.concatenate([part.broad for part in parts]),
-        term=np.concatenate([part.term for part in parts]),
-        study=np.concatenate(
-            [np.full(len(part.broad), part.group if part.group == "profiles" else part.name) for part in parts]
-        ),
-    )
+    return parts
 
 
 def _spread(profiles: Profiles) -> Profiles:
@@ -118,9 +125,8 @@ def fit_head(rows: Rows, *, model_id: str) -> tuple[Reference, dict[str, int]]:
         branch_prior=np.where(np.isin(branches, TRIAL_CLASSES), 1.0, RARE_PRIOR),
     )
     real = np.bincount(code, ~simulated, minlength=len(classes))
-    batch = np.unique(rows.study, return_inverse=True)[1]
     reference = fit_reference(
-        rows.embedding, labels, batch, name=NAME, model_id=model_id, from_profiles=real < MIN_CELLS
+        rows.embedding, labels, rows.study, name=NAME, model_id=model_id, from_profiles=real < MIN_CELLS
     )
     return reference, {one: int(at) for at, one in enumerate(branches)}
 
@@ -130,3 +136,15 @@ def _branch_term(broad: str, terms: NDArray[np.str_]) -> str:
     own = BROAD[broad][0]
     shared = common_term([own, *terms])
     return own if shared in TOO_GENERAL else shared
+
+
+def rounded(reference: Reference) -> Reference:
+    """The same with what half precision holds of its discriminants, which makes a small file."""
+    levels = {name: getattr(reference, name) for name in ("fine", "coarse", "overall")}
+    return replace(
+        reference,
+        **{
+            name: Discriminant(*(part.astype(np.float16).astype(np.float32) for part in (one.whitening, one.means)))
+            for name, one in levels.items()
+        },
+    )

@@ -2,7 +2,8 @@
 
 The namespaces load on first use, so that ``import scfm_scverse as scfm`` costs nothing:
 ``scfm.pp`` checks and prepares, ``scfm.tl`` computes, ``scfm.pl`` draws, ``scfm.get`` pulls out tables,
-``scfm.models`` loads models, ``scfm.errors`` holds what can be raised.
+``scfm.models`` loads models, ``scfm.errors`` holds what can be raised; ``scfm.Reference`` is what cells are compared
+with, ``scfm.report`` makes a page about annotated cells.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ if TYPE_CHECKING:
     from . import _errors as errors
     from . import get, models, pl, pp, tl
     from ._settings import settings
+    from .reference import Reference
+    from .reporting import report
 
-__all__ = ["errors", "get", "models", "pl", "pp", "settings", "tl"]
+__all__ = ["Reference", "errors", "get", "models", "pl", "pp", "report", "settings", "tl"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Reference":
+        return import_module(".reference", __name__).Reference
+    if name == "report":
+        return import_module(".reporting", __name__).report
     if name == "settings":
         return import_module("._settings", __name__).settings
     if name in __all__:

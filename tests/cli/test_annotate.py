@@ -66,7 +66,9 @@ def test_labelled_cells_of_a_file_are_a_reference(scfm: Scfm, h5ad: Path) -> Non
     assert "'type', 'donor'" in missing.stderr
 
 
-@pytest.mark.parametrize("options", [["--labels-key", "type"], ["--reference", "a.h5ad"], ["--batch-key", "donor"]])
+@pytest.mark.parametrize(
+    "options", [["--labels-key", "type"], ["--reference", "a.h5ad", "--batch-key", "b"], ["--batch-key", "donor"]]
+)
 def test_reference_and_labels_key_go_together(scfm: Scfm, options: list[str]) -> None:
     result = scfm("annotate", "cells.h5ad", "--in-place", *options)
     assert result.exit_code == 2

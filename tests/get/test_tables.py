@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -20,7 +21,8 @@ Annotated = Callable[[], AnnData]
 def test_annotation_is_what_the_columns_hold(annotated: Annotated) -> None:
     adata = annotated()
     table = scfm.get.annotation(adata)
-    assert list(table.columns) == ["cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score"]
+    written = ["cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score", "prediction_set"]
+    assert list(table.columns) == written
     assert table.index.equals(adata.obs_names)
     for name in table:
         pd.testing.assert_series_equal(table[name], adata.obs[f"scfm_{name}"], check_names=False)
@@ -86,7 +88,18 @@ def test_cells_without_confidence_do_not_count_in_its_mean(annotated: Annotated)
     assert np.isnan(mean["unknown"])
 
 
-@pytest.mark.parametrize("table", [scfm.get.annotation, scfm.get.cell_types])
+@pytest.mark.parametrize(
+    "table",
+    [
+        scfm.get.annotation,
+        scfm.get.cell_types,
+        scfm.get.evidence,
+        scfm.get.prediction_sets,
+        partial(scfm.get.composition, groupby="bulk_labels"),
+        partial(scfm.get.confusion, labels_key="bulk_labels"),
+        partial(scfm.get.calibration, labels_key="bulk_labels"),
+    ],
+)
 def test_missing_annotation_names_what_to_run(annotated: Annotated, table: Callable[..., pd.DataFrame]) -> None:
     adata = annotated()
     with pytest.raises(MissingKeyError, match=r"found: 'scfm'.*tl\.annotate\(adata, key_added='other'\)"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 import scfm_scverse as scfm
-from scfm_scverse.pl._palettes import PALETTE, UNKNOWN_COLOR, category_colors, readable
+from scfm_scverse.pl._palettes import MALIGNANT_COLOR, PALETTE, UNKNOWN_COLOR, category_colors, readable
 
 SLOT = "scfm_cell_type_colors"
 
@@ -77,3 +77,9 @@ def test_names_can_be_read_on_white_and_dark_colours_stay(color: str) -> None:
     assert contrast_on_white(ink) > 4.45
     if contrast_on_white(color) > 4.5:
         assert ink == color
+
+
+def test_malignant_cells_are_black_and_take_no_colour_from_others(cells: AnnData) -> None:
+    values = pd.Categorical(["malignant"] * 9 + ["a"] * 5 + ["unknown"] * 3 + ["b"])
+    colors = category_colors(cells, "x", values)
+    assert colors == {"a": PALETTE[0], "b": PALETTE[1], "malignant": MALIGNANT_COLOR, "unknown": UNKNOWN_COLOR}

@@ -45,7 +45,8 @@ def test_confidence_is_lower_where_batches_disagree(cells: Cells) -> None:
     shuffled[third] = rng.permutation(shuffled[third])
     sure, unsure = build(cells, cells.batch), build(cells, cells.batch, label=shuffled)
     probability = np.array([0.9])
-    assert unsure.fine_calibration(probability) < sure.fine_calibration(probability)
+    near = np.array([0.0])
+    assert unsure.scales.confidence(probability, near) < sure.scales.confidence(probability, near)
 
 
 def test_order_of_the_cells_does_not_matter_where_batches_are_known(cells: Cells) -> None:
@@ -56,14 +57,14 @@ def test_order_of_the_cells_does_not_matter_where_batches_are_known(cells: Cells
         cells, cells.batch[order], embedding=cells.embedding[order], label=cells.label[order], term=term[order]
     )
     np.testing.assert_allclose(second.fine.means, first.fine.means, rtol=1e-4, atol=1e-4)
-    assert second.fine_calibration.slope == pytest.approx(first.fine_calibration.slope, abs=1e-4)
-    np.testing.assert_allclose(second.unknown.quantiles, first.unknown.quantiles, rtol=1e-3)
+    assert second.scales.confidence.slope == pytest.approx(first.scales.confidence.slope, abs=1e-3)
+    np.testing.assert_allclose(second.scales.unknown.quantiles, first.scales.unknown.quantiles, rtol=1e-3, atol=1e-3)
 
 
 def test_same_seed_gives_the_same_reference(cells: Cells) -> None:
     first, second = build(cells), build(cells)
-    assert first.fine_calibration == second.fine_calibration
-    assert (first.unknown.quantiles == second.unknown.quantiles).all()
+    assert first.scales.confidence == second.scales.confidence
+    assert (first.scales.unknown.quantiles == second.scales.unknown.quantiles).all()
 
 
 def test_one_label_is_an_error(cells: Cells) -> None:
@@ -72,5 +73,5 @@ def test_one_label_is_an_error(cells: Cells) -> None:
 
 
 def test_labels_that_never_share_a_batch_are_an_error_that_says_what_to_do(cells: Cells) -> None:
-    with pytest.raises(InputError, match=r"No label occurs in two batches.*batch_key=None"):
+    with pytest.raises(InputError, match=r"No label occurs in two parts.*pass another batch_key"):
         build(cells, cells.label)

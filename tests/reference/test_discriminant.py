@@ -54,6 +54,21 @@ def test_distances_do_not_depend_on_the_other_cells(seed: int, n: int) -> None:
     np.testing.assert_allclose(discriminant.distances(cells), alone, rtol=1e-10)
 
 
+@given(seeds, st.integers(5, 30), st.integers(1, 6), st.integers(2, 5), st.integers(1, 3))
+def test_known_scatter_is_joined_with_a_share_of_the_own_and_keeps_its_size(
+    seed: int, n: int, d: int, c: int, b: int
+) -> None:
+    cells, label, batch = labelled(seed, n, d, c, b)
+    whitening = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0] * 2
+    means, own = naive_fit(cells, label, batch, SHRINKAGE)
+    known = np.eye(d) / 4
+    joined = 0.8 * known + 0.2 * own
+    joined *= (np.linalg.det(known) / np.linalg.det(joined)) ** (1 / d)
+    query = np.random.default_rng(seed).normal(size=(7, d))
+    found = fit_discriminant(cells, label, batch, whitening=whitening).distances(query)
+    np.testing.assert_allclose(found, naive_distances(query, means, joined), rtol=1e-3, atol=1e-3)
+
+
 def test_classes_of_one_cell_and_cells_all_alike_can_be_fitted() -> None:
     cells = np.repeat(np.eye(3), [1, 4, 4], axis=0)
     label = np.repeat([0, 1, 2], [1, 4, 4])

@@ -8,42 +8,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from scfm_scverse.reference.scale import REFUSED_SHARE, Calibration, fit_calibration, fit_unknown
+from scfm_scverse.reference.scale import REFUSED_SHARE, SPREAD, Confidence, fit_confidence, fit_sets, fit_unknown
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def test_calibration_finds_the_map_that_made_the_answers() -> None:
+def test_confidence_finds_the_map_that_made_the_answers() -> None:
     rng = np.random.default_rng(0)
-    told = rng.uniform(0.01, 0.99, 50_000)
-    truth = Calibration(0.5, -0.4)
-    right = rng.random(len(told)) < truth(told)
-    found = fit_calibration(told, right, np.ones(len(told)))
+    told, distance = rng.uniform(0.01, 0.99, 50_000), rng.normal(size=50_000) * SPREAD
+    truth = Confidence(0.5, -0.7, -0.4)
+    right = rng.random(len(told)) < truth(told, distance)
+    found = fit_confidence(told, distance, right, np.ones(len(told)))
     assert found.slope == pytest.approx(0.5, abs=0.05)
+    assert found.per_distance == pytest.approx(-0.7, abs=0.05)
     assert found.intercept == pytest.approx(-0.4, abs=0.05)
-    sure = found(told) > 0.7
-    assert right[sure].mean() == pytest.approx(found(told)[sure].mean(), abs=0.02)
+    sure = found(told, distance) > 0.7
+    assert right[sure].mean() == pytest.approx(found(told, distance)[sure].mean(), abs=0.02)
 
 
 def test_weights_count_like_copies() -> None:
     rng = np.random.default_rng(0)
-    told, right, copies = rng.random(60), rng.random(60) < 0.6, rng.integers(1, 4, 60)
-    weighted = fit_calibration(told, right, copies.astype(float))
-    repeated = fit_calibration(np.repeat(told, copies), np.repeat(right, copies), np.ones(copies.sum()))
-    assert weighted.slope == pytest.approx(repeated.slope, abs=1e-6)
-    assert weighted.intercept == pytest.approx(repeated.intercept, abs=1e-6)
+    told, far, right = rng.random(60), rng.normal(size=60) * SPREAD, rng.random(60) < 0.6
+    copies = rng.integers(1, 4, 60)
+    weighted = fit_confidence(told, far, right, copies.astype(float))
+    repeated = fit_confidence(*(np.repeat(one, copies) for one in (told, far, right)), np.ones(copies.sum()))
+    for name in ("slope", "per_distance", "intercept"):
+        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), abs=1e-6)
 
 
 @given(seeds, st.integers(1, 60), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 1.0, 10.0, 1e9]))
-def test_calibration_of_any_answers_is_as_sure_as_they_are_right(
-    seed: int, n: int, share: float, spread: float
-) -> None:
+def test_confidence_in_any_answers_is_as_high_as_they_are_right(seed: int, n: int, share: float, spread: float) -> None:
     rng = np.random.default_rng(seed)
-    told = expit(rng.normal(size=n) * spread)
+    told, distance = expit(rng.normal(size=n) * spread), rng.normal(size=n) * SPREAD
     right = rng.random(n) < share
-    found = fit_calibration(told, right, np.ones(n))
+    found = fit_confidence(told, distance, right, np.ones(n))
     # Where the fit has converged, the mean confidence is the share of right answers but for the small pull.
-    assert found(told).mean() == pytest.approx(right.mean(), abs=1e-3 * abs(found.intercept) + 1e-4)
+    assert found(told, distance).mean() == pytest.approx(right.mean(), abs=1e-3 * abs(found.intercept) + 1e-4)
+
+
+@given(seeds, st.integers(20, 400), st.sampled_from([0.01, 0.1, 0.3, 0.5]))
+def test_sets_miss_the_truth_at_the_stated_rate(seed: int, n: int, alpha: float) -> None:
+    true_probability = np.random.default_rng(seed).random(n)
+    least = fit_sets(true_probability, np.ones(n)).least_probability(alpha)
+    missed = (true_probability < least - 1e-6).mean()
+    assert missed <= alpha
+    # The guarantee costs two cells at most, and the table's grid one in a thousand.
+    assert least == 0 or missed >= alpha - 2 / n - 0.002
+
+
+def test_sets_of_too_few_cells_hold_every_class() -> None:
+    assert fit_sets(np.array([0.9, 0.8, 0.99]), np.ones(3)).least_probability(0.1) == 0
 
 
 @given(seeds, st.integers(1, 400))

@@ -16,7 +16,8 @@ from scfm_scverse._errors import InputError, MissingKeyError, ReferenceMismatchE
 from scfm_scverse._record import read_record
 from scfm_scverse.ontology import load_ontology
 from scfm_scverse.reference import Reference, load_default_reference
-from scfm_scverse.tl import _annotate
+from scfm_scverse.reference.ladder import build_ladder
+from scfm_scverse.tl import _embed
 from support import small_counts
 
 Embedded = Callable[[str], AnnData]
@@ -60,29 +61,106 @@ def test_record_names_the_columns_of_the_probabilities(annotated: AnnData) -> No
     assert annotated.obsm["scfm_probabilities"].shape == (annotated.n_obs, len(record["labels"]))
 
 
-def test_label_branch_and_term_do_not_contradict_each_other(annotated: AnnData) -> None:
+def test_label_fine_label_and_term_do_not_contradict_each_other(annotated: AnnData) -> None:
     reference = load_default_reference()
+    ladder = build_ladder(reference)
     probabilities = annotated.obsm["scfm_probabilities"].astype(float)
-    branches = np.stack(
-        [probabilities[:, reference.branch == b].sum(axis=1) for b in range(len(reference.branch_label))]
-    )
-    branch = branches.argmax(axis=0)
     column = {name: annotated.obs[f"scfm_{name}"].to_numpy(str) for name in TEXTS}
     known = column["cell_type"] != "unknown"
     assert known.any()
-    of_label = dict(zip(reference.label, reference.branch, strict=True))
-    assert [of_label[fine] for fine in column["cell_type_fine"]] == branch.tolist()
-    best = [probabilities[cell, reference.branch == b].max() for cell, b in enumerate(branch)]
-    at = pd.Index(reference.label).get_indexer(column["cell_type_fine"])
-    np.testing.assert_array_equal(probabilities[np.arange(len(at)), at], best)
-    stopped = column["cell_type"] != column["cell_type_fine"]
-    assert (column["cell_type"][known & stopped] == reference.branch_label[branch][known & stopped]).all()
-    terms = {**dict(zip(reference.branch_label, reference.branch_term, strict=True))}
-    terms |= dict(zip(reference.label, reference.term, strict=True)) | {"unknown": "unknown"}
-    agree = [terms[a] in {b, ""} for a, b in zip(column["cell_type"], column["cell_type_ontology"], strict=True)]
-    assert np.mean(agree) == 1
-    refused = annotated.obs["scfm_unknown_score"] > reference.unknown.refuse_above
-    assert (refused == ~known).all()
+    fine = pd.Index(reference.label).get_indexer(column["cell_type_fine"])
+    branches = np.stack([probabilities[:, reference.branch == b].sum(axis=1) for b in np.unique(reference.branch)])
+    assert (reference.branch[fine] == branches.argmax(axis=0)).all()
+    for label, term, best in zip(
+        column["cell_type"][known], column["cell_type_ontology"][known], fine[known], strict=True
+    ):
+        rungs = np.flatnonzero((ladder.label == label) & ladder.members[best])
+        assert term in set(ladder.term[rungs])
+    refused = annotated.obs["scfm_unknown_score"] > reference.scales.unknown.refuse_above
+    assert not (refused & known).any()
+
+
+def test_prediction_sets_start_with_the_top_class_and_grow_as_alpha_falls(embedded: Embedded) -> None:
+    adata = embedded("zilionis_nsclc")
+    sizes = []
+    for alpha in (0.3, 0.1, 0.01):
+        scfm.tl.annotate(adata, alpha=alpha)
+        sets = adata.obs["scfm_prediction_set"].astype(str).str.split("|")
+        labels = np.array(read_record(adata, "annotate", "scfm")["labels"])
+        assert (sets.str[0] == labels[adata.obsm["scfm_probabilities"].argmax(axis=1)]).all()
+        sizes.append(sets.str.len().mean())
+        assert read_record(adata, "annotate", "scfm")["alpha"] == alpha
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2]
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, 2, float("nan")])
+def test_alpha_outside_of_0_and_1_is_an_error_before_any_work(alpha: float) -> None:
+    adata = small_counts()
+    with pytest.raises(InputError, match=r"alpha=.*between 0 and 1"):
+        scfm.tl.annotate(adata, alpha=alpha)
+    assert not adata.obsm
+
+
+def test_groups_get_the_label_that_most_of_their_cells_agree_with(annotated: AnnData) -> None:
+    adata = annotated.copy()
+    adata.obs["cluster"] = adata.obs["cell_type_coarse"].astype(str).where(np.arange(adata.n_obs) % 50 != 0)
+    scfm.tl.annotate(adata, groupby="cluster")
+    label = adata.obs.groupby("cluster", observed=True)["scfm_group_cell_type"].nunique()
+    assert (label == 1).all()
+    share = adata.obs["scfm_group_share"]
+    assert share[adata.obs["cluster"].notna()].between(0, 1).all()
+    without = adata.obs["cluster"].isna()
+    assert (adata.obs.loc[without, "scfm_group_cell_type"] == "unknown").all()
+    assert share[without].isna().all()
+    scfm.tl.annotate(adata)
+    assert "scfm_group_cell_type" not in adata.obs
+
+
+@pytest.mark.parametrize("argument", ["groupby", "donor_key"])
+def test_missing_column_of_the_query_is_an_error_before_any_work(argument: str) -> None:
+    adata = small_counts()
+    with pytest.raises(MissingKeyError, match=rf"{argument}='absent' is not in adata.obs"):
+        scfm.tl.annotate(adata, **{argument: "absent"})
+    assert not adata.obsm
+
+
+def test_malignant_cells_of_a_tumour_are_called_and_normal_ones_are_not(read_cells: Callable[[str], AnnData]) -> None:
+    adata = read_cells("copykat_tnbc302")
+    scfm.tl.annotate(adata, malignant=True)
+    called = adata.obs["scfm_cell_type"] == "malignant"
+    truth = adata.obs["cell_type"].astype(str).str.contains("aneuploid|malignant|tumou?r", case=False)
+    assert called[truth].mean() > 0.9
+    assert called[~truth].mean() < 0.05
+    assert (adata.obs.loc[called, "scfm_cell_type_ontology"] == "CL:0001064").all()
+    assert adata.obs["scfm_malignant_score"].between(0, 1).all()
+    assert {"scfm_copy_number"} <= set(adata.obs)
+
+
+def test_markers_of_every_label_are_recorded(annotated: AnnData) -> None:
+    markers = pd.DataFrame(read_record(annotated, "annotate", "scfm")["markers"])
+    assert set(markers["label"]) == set(annotated.obs["scfm_cell_type"]) - {"unknown"}
+    assert (markers["score"] > 0).all()
+
+
+def test_cells_that_the_reference_was_made_from_are_told(
+    read_cells: Callable[[str], AnnData], caplog: pytest.LogCaptureFixture
+) -> None:
+    adata = read_cells("zilionis_nsclc")
+    with caplog.at_level(logging.WARNING, logger="scfm"):
+        scfm.tl.annotate(adata)
+    assert any("was made from (zilionis_nsclc)" in record.message for record in caplog.records)
+
+
+def test_a_tissue_that_is_not_covered_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    reference, query = two_types(), small_counts(seed=3)
+    scfm.tl.annotate(two_types(seed=1), reference=reference, labels_key="kind")
+    query.X = query.X[:, np.random.default_rng(0).permutation(query.n_vars)]
+    made = scfm.tl.build_reference(reference, labels_key="kind")
+    unknown = replace(made.scales.unknown, quantiles=made.scales.unknown.quantiles - 1e4)
+    with caplog.at_level(logging.WARNING, logger="scfm"):
+        scfm.tl.annotate(query, reference=replace(made, scales=replace(made.scales, unknown=unknown)))
+    assert any("seems not to cover" in record.message for record in caplog.records)
 
 
 def test_real_cells_get_the_names_that_their_authors_gave(annotated: AnnData) -> None:
@@ -124,7 +202,9 @@ def test_annotation_is_overwritten_by_its_like_and_stands_beside_others() -> Non
     scfm.tl.annotate(adata)
     pd.testing.assert_frame_equal(adata.obs, first)
     scfm.tl.annotate(adata, key_added="second")
-    assert set(adata.obs) == {f"{key}_{name}" for key in ("scfm", "second") for name in TEXTS + NUMBERS}
+    assert set(adata.obs) == {
+        f"{key}_{name}" for key in ("scfm", "second") for name in (*TEXTS, *NUMBERS, "prediction_set")
+    }
     assert set(adata.obsm) == {"X_scfm", "scfm_probabilities", "second_probabilities"}
 
 
@@ -135,7 +215,7 @@ def _refuse(*_: object, **__: object) -> None:
 def test_embedding_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     adata = small_counts()
     scfm.tl.embed(adata)
-    monkeypatch.setattr(_annotate, "embed", _refuse)
+    monkeypatch.setattr(_embed, "embed", _refuse)
     scfm.tl.annotate(adata)
 
 
@@ -186,7 +266,7 @@ def test_reference_is_embedded_in_place_and_once(monkeypatch: pytest.MonkeyPatch
     scfm.tl.annotate(query, reference=reference, labels_key="kind")
     assert list(reference.obsm) == ["X_scfm"]
     assert set(reference.obs) == {"kind", "batch"}
-    monkeypatch.setattr(_annotate, "embed", _refuse)
+    monkeypatch.setattr(_embed, "embed", _refuse)
     scfm.tl.annotate(query, reference=reference, labels_key="kind")
 
 
@@ -222,14 +302,6 @@ def test_cells_of_the_reference_without_label_or_counts_are_left_out_and_counted
     assert "56 cells" in record["reference"]
 
 
-def test_class_of_one_cell_may_be_in_the_reference() -> None:
-    reference, query = two_types(), two_types(seed=1)
-    reference.obs.loc[reference.obs_names[0], "kind"] = "rare cell"
-    scfm.tl.annotate(query, reference=reference, labels_key="kind")
-    assert read_record(query, "annotate", "scfm")["labels"] == ["B cell", "T/NK cell", "rare cell"]
-    assert np.isfinite(query.obsm["scfm_probabilities"]).all()
-
-
 @pytest.mark.parametrize("values", [[3, 7], [0.5, 1.5], [True, False]])
 def test_labels_may_be_numbers(values: list[object]) -> None:
     reference, query = two_types(), two_types(seed=1)
@@ -249,7 +321,7 @@ def test_labels_without_meaning_get_no_confidence() -> None:
 @pytest.mark.parametrize("argument", ["labels_key", "ontology_key", "batch_key"])
 def test_missing_column_of_the_reference_is_an_error_before_any_work(argument: str) -> None:
     reference, query = two_types(), two_types(seed=1)
-    with pytest.raises(MissingKeyError, match=rf"{argument}='absent' is not in reference\.obs.*'kind', 'batch'"):
+    with pytest.raises(MissingKeyError, match=rf"{argument}='absent' is not in the obs.*'kind', 'batch'"):
         scfm.tl.annotate(query, reference=reference, **{"labels_key": "kind", argument: "absent"})
     assert not reference.obsm
     assert not query.obsm
@@ -329,9 +401,6 @@ def test_lineages_carry_over_from_one_study_to_another(
     assert there.mean() > 0.8
     assert (found == told)[there].mean() > least
     np.testing.assert_allclose(cells.obsm["scfm_probabilities"].sum(axis=1), 1, atol=1e-5)
-    # A class is its own branch here, so that no answer is broader than a label.
-    label, fine = (cells.obs[f"scfm_{name}"].to_numpy(str) for name in ("cell_type", "cell_type_fine"))
-    assert ((label == fine) | (label == "unknown")).all()
 
 
 def test_cells_of_another_study_are_named_and_not_refused(read_cells: Callable[[str], AnnData]) -> None:

@@ -45,6 +45,17 @@ def require_writable(source: Path, target: Path) -> None:
     if target.suffix.lower() != suffix:
         msg = f"Found the output {target} for the input {source}; expected the same kind: name it *{suffix}."
         raise FileError(msg)
+    require_folder(target)
+
+
+def require_folder(target: Path) -> None:
+    """Stop before any work if the folder of a file to write is missing or closed.
+
+    Raises
+    ------
+    FileError
+        It is.
+    """
     folder = target.resolve().parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         msg = f"Cannot write into the folder {folder}; expected one that exists and may be written to: choose another."

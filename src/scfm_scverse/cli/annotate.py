@@ -17,7 +17,7 @@ def annotate(
     in_place: InPlace = False,
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Labelled cells to compare with; those of the package if left out."),
+        typer.Option(metavar="FILE", help="A reference, or labelled cells; that of the package if left out."),
     ] = None,
     labels_key: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with labels.")
@@ -43,9 +43,11 @@ def annotate(
     file stays as it is.
     """
     target = choose_target(file, output, in_place)
-    keys = (labels_key, ontology_key, batch_key)
-    if any(keys) if reference is None else labels_key is None:
-        msg = "--reference and --labels-key go together: a file with labelled cells, and the column with the labels."
+    from ..io.reference_file import is_reference_file
+
+    columns = any((labels_key, ontology_key, batch_key))
+    if columns and (reference is None or labels_key is None or is_reference_file(reference)):
+        msg = "--reference with labelled cells and --labels-key go together; a built reference needs no columns."
         raise typer.BadParameter(msg)
     from .. import models, tl
     from ..io.files import read_adata, write_results
@@ -56,7 +58,7 @@ def annotate(
     require_writable(file, target)
     tl.annotate(
         adata,
-        reference="default" if reference is None else read_adata(reference, backed=True),
+        reference=read_adata(reference, backed=True) if reference is not None and columns else reference or "default",
         labels_key=labels_key,
         ontology_key=ontology_key,
         batch_key=batch_key,

@@ -20,6 +20,8 @@ from .demo import demo
 from .embed import embed
 from .info import info
 from .models import models
+from .reference import reference
+from .report import report
 
 
 class Commands(TyperGroup):
@@ -64,8 +66,9 @@ def _show_version(wanted: bool) -> None:
 app = typer.Typer(
     name="scfm", cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (demo, embed, annotate, models, info):
+for command in (demo, embed, annotate, report, models, info):
     app.command()(command)
+app.add_typer(reference, name="reference")
 
 
 @app.callback()

@@ -1,5 +1,20 @@
 """Tidy tables of what the verbs wrote."""
 
+from ._calibration import calibration
+from ._composition import composition
+from ._confusion import confusion
+from ._copy_number import copy_number
+from ._evidence import evidence
+from ._prediction_sets import prediction_sets
 from ._tables import annotation, cell_types
 
-__all__ = ["annotation", "cell_types"]
+__all__ = [
+    "annotation",
+    "calibration",
+    "cell_types",
+    "composition",
+    "confusion",
+    "copy_number",
+    "evidence",
+    "prediction_sets",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._errors import MissingKeyError
 from .._record import ROOT, read_record
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-UNKNOWN = "unknown"
+UNKNOWN, MALIGNANT = "unknown", "malignant"  # labels that are no types
 COLUMNS = ("cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score")
+ON_REQUEST = ("prediction_set", "group_cell_type", "group_share", "malignant_score")
 
 
 def annotation(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
@@ -28,7 +29,8 @@ def annotation(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
     Returns
     -------
     One row a cell, in the order of ``adata.obs_names``: ``cell_type``, ``cell_type_fine``, ``cell_type_ontology``
-    (categories), ``confidence`` and ``unknown_score`` (numbers between 0 and 1, NaN for cells without counts). A copy.
+    (categories), ``confidence`` and ``unknown_score`` (numbers between 0 and 1, NaN for cells without counts); where
+    they were written, ``prediction_set``, ``group_cell_type``, ``group_share`` and ``malignant_score`` too. A copy.
 
     Raises
     ------
@@ -40,8 +42,8 @@ def annotation(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
     >>> import scanpy as sc, scfm_scverse as scfm
     >>> adata = sc.datasets.pbmc68k_reduced()
     >>> scfm.tl.annotate(adata)
-    >>> scfm.get.annotation(adata).shape
-    (700, 5)
+    >>> len(scfm.get.annotation(adata))
+    700
     """
     written = {f"{key}_{name}": name for name in COLUMNS}
     missing = [column for column in written if column not in adata.obs]
@@ -52,8 +54,19 @@ def annotation(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
             f"Run scfm.tl.annotate(adata, key_added={key!r}) first, or pass key=."
         )
         raise MissingKeyError(msg)
+    written |= {f"{key}_{name}": name for name in ON_REQUEST if f"{key}_{name}" in adata.obs}
     table: pd.DataFrame = adata.obs[list(written)].rename(columns=written)
     return table
+
+
+def embedding_of(adata: AnnData, key: str) -> tuple[str, dict[str, Any]]:
+    """Return where the embedding lies that an annotation was made from, and its record (empty where it was lost)."""
+    model_id = (read_record(adata, "annotate", key) or {}).get("model_id")
+    for slot in adata.uns.get(ROOT, {}).get("embed", {}):
+        written = read_record(adata, "embed", slot) or {}
+        if written.get("model_id") == model_id:
+            return slot, written
+    return "X_scfm", {}
 
 
 def cell_types(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The Cell Ontology as arrays."""
 
 from .graph import CellOntology, load_ontology
+from .match import LabelMatch, match_labels
 
-__all__ = ["CellOntology", "load_ontology"]
+__all__ = ["CellOntology", "LabelMatch", "load_ontology", "match_labels"]

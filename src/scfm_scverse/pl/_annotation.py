@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .. import get
 from .._record import read_record
+from ..get._tables import MALIGNANT, UNKNOWN
 from ._axes import FONT, add_axes, figure_of, frame_map, grow, hand_over, new_figure
 from ._labels import write_names
 from ._palettes import category_colors
@@ -40,7 +41,6 @@ MAX_LISTED = 18  # lines of the legend
 MAX_COLUMNS = 4
 LEGEND_TITLE = "Other types (cells)"
 LEGEND_PAD = 0.08  # inches
-UNKNOWN = "unknown"
 
 
 def annotation(
@@ -54,7 +54,8 @@ def annotation(
     """Draw what :func:`scfm_scverse.tl.annotate` wrote: cell types, confidence and unknown score on one map.
 
     Names stand on the map where there is room; other types, mostly rare ones, are listed below with their numbers of
-    cells. A mark beside the second colour bar shows the unknown score above which a cell is called "unknown". To save:
+    cells. Unknown cells are grey, malignant ones black. A mark beside the second colour bar shows the unknown score
+    above which a cell is called "unknown". To save:
     ``scfm.pl.annotation(adata, return_fig=True).savefig("annotation.pdf")``.
 
     Parameters
@@ -167,8 +168,9 @@ def _legend(fig: Figure, dots: list[Line2D], n_columns: int) -> Legend:
 
 
 def _summary(table: pd.DataFrame, xy: NDArray[np.floating]) -> str:
-    """Count cells, and those that are unknown or have no place on the map."""
-    n_unknown = int((table["cell_type"] == UNKNOWN).sum())
+    """Count cells, and those that are unknown, malignant or have no place on the map."""
+    n_unknown, n_malignant = (int((table["cell_type"] == label).sum()) for label in (UNKNOWN, MALIGNANT))
     n_hidden = int((~np.isfinite(xy).all(axis=1)).sum())
     parts = [f"{len(table):,} cell{'s' * (len(table) != 1)}", f"{n_unknown:,} unknown"]
+    parts += [f"{n_malignant:,} malignant"] * (n_malignant > 0)
     return ", ".join(parts + [f"{n_hidden:,} without counts not shown"] * (n_hidden > 0))

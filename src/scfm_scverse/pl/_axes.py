@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from matplotlib import get_backend
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DPI = 150
 FONT = 7.0  # points; figures are as wide as a page, so nothing is scaled in print
+PAD = 0.06  # inches around a figure
 MARGIN = 0.08  # of the span of the points: room for names
 
 A = TypeVar("A")
@@ -51,11 +52,14 @@ def figure_of(ax: Axes) -> Figure:
     return ax.figure.figure
 
 
-def overhang(ax: Axes) -> float:
-    """Return how far legends and colour bars reach beyond the right edge of axes, inches."""
+def overhang(ax: Axes, side: Literal["left", "right"] = "right") -> float:
+    """Return how far names, legends and colour bars reach beyond an edge of axes, inches."""
     inside = ax.get_window_extent()
     whole = ax.get_tightbbox()
-    return max(whole.x1 - inside.x1, 0.0) / ax.figure.dpi if whole is not None else 0.0
+    if whole is None:
+        return 0.0
+    beyond = whole.x1 - inside.x1 if side == "right" else inside.x0 - whole.x0
+    return float(max(beyond, 0.0) / ax.figure.dpi)
 
 
 def grow(fig: Figure, *, right: float = 0.0, down: float = 0.0) -> None:
@@ -66,6 +70,31 @@ def grow(fig: Figure, *, right: float = 0.0, down: float = 0.0) -> None:
     for ax, (left, bottom, width, height) in zip(fig.axes, places, strict=True):
         inches = (left * across, bottom * up + down, width * across, height * up)
         ax.set_position(_fractions(fig, *inches))
+
+
+def enclose(fig: Figure) -> None:
+    """Make a figure as large as what is drawn, with a small margin; what is drawn keeps its size."""
+    box = fig.get_tightbbox()  # inches
+    across, up = fig.get_size_inches()
+    places = [ax.get_position(original=True).bounds for ax in fig.axes]
+    fig.set_size_inches(box.width + 2 * PAD, box.height + 2 * PAD)
+    for ax, (left, bottom, width, height) in zip(fig.axes, places, strict=True):
+        inches = (left * across - box.x0 + PAD, bottom * up - box.y0 + PAD, width * across, height * up)
+        ax.set_position(_fractions(fig, *inches))
+
+
+def shift(ax: Axes, *, right: float) -> None:
+    """Move axes, inches."""
+    fig = figure_of(ax)
+    left, bottom, width, height = ax.get_position(original=True).bounds
+    ax.set_position((left + right / fig.get_size_inches()[0], bottom, width, height))
+
+
+def plain_frame(ax: Axes) -> None:
+    """Give axes with numbers on them two thin spines and small ticks."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_linewidth(0.6)
+    ax.tick_params(labelsize=FONT, length=2.5, width=0.6, pad=2)
 
 
 def _fractions(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 UNKNOWN_COLOR = "#c8c8c8"
+MALIGNANT_COLOR = "#000000"  # no colour is farther from all others
+FIXED = {"unknown": UNKNOWN_COLOR, "malignant": MALIGNANT_COLOR}
 MISSING_COLOR = "#e4e4e4"
 ONE_COLOR = "#4c6a92"
 READABLE = 4.5
@@ -46,7 +48,8 @@ def category_colors(adata: AnnData, column: str, values: pd.Categorical) -> dict
     """Return a colour for each category of a column, used or not.
 
     Colours that are there, one a category, are the user's and stay. Others are chosen, the most different ones for the
-    most numerous categories, and kept in ``adata.uns`` unless ``adata`` is a view.
+    most numerous categories, and kept in ``adata.uns`` unless ``adata`` is a view. "unknown" is grey and
+    "malignant" black.
     """
     names = [str(name) for name in values.categories]
     slot = f"{column}_colors"
@@ -56,8 +59,8 @@ def category_colors(adata: AnnData, column: str, values: pd.Categorical) -> dict
     counts = values.value_counts().to_numpy()
     chosen: dict[str, str] = {}
     for i in sorted(range(len(names)), key=lambda i: (-counts[i], names[i])):
-        n_used = sum(color != UNKNOWN_COLOR for color in chosen.values())
-        chosen[names[i]] = UNKNOWN_COLOR if names[i] == "unknown" else PALETTE[n_used % len(PALETTE)]
+        n_used = sum(name not in FIXED for name in chosen)
+        chosen[names[i]] = FIXED.get(names[i], PALETTE[n_used % len(PALETTE)])
     if not adata.is_view:
         adata.uns[slot] = [chosen[name] for name in names]
         say(f"colours of {column!r} are kept in uns[{slot!r}]")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 SHRINKAGE = 0.1
+MAX_AXES, MANY = 64, 16  # directions between class means; classes above which they suffice to find neighbours
+OWN_SHARE = 0.2  # of the cells' own scatter beside one that many studies gave: tells states apart inside a study
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,20 @@ class Discriminant:
         out += np.einsum("nd,nd->n", cells, cells)[:, None]
         out += np.einsum("cd,cd->c", self.means, self.means)
         np.maximum(out, 0, out=out)
+        return out
+
+    @cached_property
+    def axes(self) -> NDArray[np.float32]:
+        """Map to the space where neighbours are sought, [d, k].
+
+        That is the directions in which class means differ, where the scatter inside classes is round; with few classes
+        these are too few, and all directions are kept.
+        """
+        if len(self.means) <= MANY:
+            return self.whitening
+        directions = np.linalg.svd(self.means - self.means.mean(axis=0), full_matrices=False)[2]
+        kept = directions[: min(MAX_AXES, len(self.means) - 1)].T
+        out: NDArray[np.float32] = (self.whitening @ kept).astype(np.float32)
         return out
 
 
@@ -71,26 +88,45 @@ def fit_discriminant(
     batch
         Study or donor of each cell, as numbers.
     whitening
-        [d, d]: take the covariance as known, from a fit on more studies, and fit the means alone.
+        [d, d]: of a fit on more studies, whose covariance makes up most of this one.
     """
     cells = embedding.astype(np.float64)
     weight = row_weights(label, batch)
     n_classes = int(label.max()) + 1
     collect = sp.csr_matrix((weight, (label, np.arange(len(label)))), shape=(n_classes, len(label)))
     means = np.asarray(collect @ cells) / np.bincount(label, weight, minlength=n_classes)[:, None]
-    if whitening is None:
-        whitening = _whitening(cells - means[label], weight)
+    covariance = _covariance(cells - means[label], weight)
+    if whitening is not None:
+        covariance = _joined(covariance, whitening.astype(np.float64))
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
     return Discriminant(whitening.astype(np.float32), (means @ whitening).astype(np.float32))
 
 
-def _whitening(inside: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map that makes the weighted scatter of ``inside`` round, the scatter shrunk towards a round one first."""
+def fit_bulk(embedding: NDArray[np.floating], label: NDArray[np.integer], batch: NDArray[np.integer]) -> Discriminant:
+    """Fit all cells as one class, labels weighing alike: its scatter holds the differences between classes."""
+    weight = row_weights(label, batch)
+    mean = weight @ embedding.astype(np.float64) / weight.sum()
+    whitening = np.linalg.inv(np.linalg.cholesky(_covariance(embedding - mean, weight))).T
+    return Discriminant(whitening.astype(np.float32), (mean @ whitening).astype(np.float32)[None, :])
+
+
+def _covariance(inside: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted scatter of ``inside``, shrunk towards a round one."""
     width = inside.shape[1]
     covariance = (inside * weight[:, None]).T @ inside / weight.sum()
     # A floor keeps the inverse defined when there are fewer cells than numbers, or all of a class are alike.
     ridge = max(SHRINKAGE * np.trace(covariance) / width, 1e-6)
-    covariance = (1 - SHRINKAGE) * covariance + ridge * np.eye(width)
-    return np.linalg.inv(np.linalg.cholesky(covariance)).T
+    shrunk: NDArray[np.float64] = (1 - SHRINKAGE) * covariance + ridge * np.eye(width)
+    return shrunk
+
+
+def _joined(own: NDArray[np.float64], whitening: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance behind ``whitening`` with a share of ``own``, as large as it was: distances keep their scale."""
+    known = np.linalg.inv(whitening @ whitening.T)
+    joined: NDArray[np.float64] = (1 - OWN_SHARE) * known + OWN_SHARE * own
+    growth = np.linalg.slogdet(known)[1] - np.linalg.slogdet(joined)[1]
+    joined *= np.exp(growth / len(own))
+    return joined
 
 
 def posterior(distances: NDArray[np.float64], prior: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import CheckpointError
-from ..io.safetensors import load_tensors, save_tensors
-from .discriminant import Discriminant, posterior
-from .scale import Calibration, UnknownScale
+from .._errors import InputError
+from .discriminant import Discriminant
+from .neighbors import Neighbors, NeighborSearch, find_in_reference
+from .scale import Scales
 
-DEFAULT = Path(__file__).parent / "data" / "default.safetensors"
-FORMAT = 1
-FINE_SHARE = 0.3  # weight of the fine classes in the choice of a branch; the rest is the branches' own discriminant
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class LabelledCells:
+    """Cells that a reference was made from: embedding [n, d], class of each [n], donor or study ('' if none) [n]."""
+
+    embedding: NDArray[np.float16]
+    code: NDArray[np.int32]
+    batch: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Best markers of each ``label`` [j]: position among the model's genes and score [j, m], falling; 0 is none."""
+
+    label: NDArray[np.str_]
+    gene: NDArray[np.int32]
+    score: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,12 +59,23 @@ class Reference:
         Relative expectation of each branch before a cell is seen, [b].
     fine, coarse
         Discriminants of the classes and of the branches.
+    overall
+        All cells as one class: how far a cell lies from the bulk of cells of any type.
     temperature
         Divisor of distances that makes probabilities.
-    fine_calibration, branch_calibration
-        From such probabilities to the share of right answers among cells of studies left out.
-    unknown
-        From the distance to the nearest class to a score between 0 and 1, and the score above which a cell is refused.
+    scales
+        From probabilities and distances to confidence, prediction sets and the unknown score.
+    organism
+        Organism of the cells that it was made from.
+    cells
+        These cells; ``None`` where it keeps classes alone.
+    measured
+        Genes of the model that its cells were measured for, [v].
+    matched
+        How the term of each class was found, [c]: "given", by the same "name", a "synonym", a name of other "spelling",
+        an "abbreviation", a more "general" name, or "none".
+    markers
+        Genes that tell the labels apart, classes and those above them.
     """
 
     name: str
@@ -61,93 +89,107 @@ class Reference:
     branch_prior: NDArray[np.float64]
     fine: Discriminant
     coarse: Discriminant
+    overall: Discriminant
     temperature: float
-    fine_calibration: Calibration
-    branch_calibration: Calibration
-    unknown: UnknownScale
+    scales: Scales
+    organism: Literal["human", "mouse"] = "human"
+    cells: LabelledCells | None = None
+    measured: NDArray[np.bool_] | None = None
+    matched: NDArray[np.str_] | None = None
+    markers: Markers | None = None
 
+    def save(self, path: str | Path) -> None:
+        """Write everything to one .h5ad file, which anndata reads too.
 
-@dataclass(frozen=True)
-class Scores:
-    """What a reference says of cells: class probabilities [n, c], branch probabilities [n, b], nearest distance [n]."""
+        Parameters
+        ----------
+        path
+            Ends in .h5ad; a file that stands there stays whole until the new one is complete.
 
-    fine: NDArray[np.float32]
-    branch: NDArray[np.float32]
-    nearest: NDArray[np.float32]
+        Raises
+        ------
+        FileError
+            The file cannot be written.
 
+        Examples
+        --------
+        >>> reference.save("pbmc.h5ad")  # doctest: +SKIP
+        """
+        from .files import save_reference
 
-def score_cells(reference: Reference, embedding: NDArray[np.float32]) -> Scores:
-    """Compare cells with a reference.
+        save_reference(self, Path(path))
 
-    The branch is chosen by two discriminants together, one over branches and one over classes; classes then share
-    their branch's probability, so that the two levels never contradict each other.
-    """
-    distances = reference.fine.distances(embedding)
-    nearest = distances.min(axis=1)
-    n_branches = len(reference.branch_label)
-    size = np.bincount(reference.branch, minlength=n_branches)
-    # The root of a branch's size lies between counting its classes and counting the branch once.
-    fine = posterior(distances, 1 / np.sqrt(size[reference.branch]), reference.temperature)
-    collected = np.zeros((len(embedding), n_branches))
-    for branch in range(n_branches):
-        collected[:, branch] = fine[:, reference.branch == branch].sum(axis=1)
-    coarse = posterior(reference.coarse.distances(embedding), np.ones(n_branches), reference.temperature)
-    logits = FINE_SHARE * np.log(collected + 1e-30) + (1 - FINE_SHARE) * np.log(coarse + 1e-30)
-    together = posterior(-2 * logits, reference.branch_prior, 1.0)
-    fine *= (together / np.maximum(collected, 1e-30))[:, reference.branch]
-    return Scores(*(part.astype(np.float32) for part in (fine, together, nearest)))
+    @classmethod
+    def load(cls, path: str | Path) -> Reference:
+        """Read what :meth:`save` wrote. Nothing in the file is executed.
 
+        Parameters
+        ----------
+        path
+            The file.
 
-_ARRAYS = ("from_profiles", "branch", "branch_prior")
-_TEXTS = ("label", "term", "branch_label", "branch_term")
+        Raises
+        ------
+        FileError
+            The file is missing, damaged, of a newer format, was changed after it was saved, or holds no reference.
 
+        Examples
+        --------
+        >>> import scfm_scverse as scfm
+        >>> reference = scfm.Reference.load("pbmc.h5ad")  # doctest: +SKIP
+        """
+        from .files import load_reference
 
-def save_reference(reference: Reference, path: Path) -> None:
-    """Write a reference to one file."""
-    tensors: dict[str, NDArray[Any]] = {name: getattr(reference, name) for name in _ARRAYS}
-    for level, discriminant in (("fine", reference.fine), ("coarse", reference.coarse)):
-        tensors[f"{level}_whitening"] = discriminant.whitening.astype(np.float16)
-        tensors[f"{level}_means"] = discriminant.means.astype(np.float16)
-    tensors["unknown_quantiles"] = reference.unknown.quantiles
-    about = {
-        "format": FORMAT,
-        "name": reference.name,
-        "model_id": reference.model_id,
-        "temperature": reference.temperature,
-        "fine_calibration": [reference.fine_calibration.slope, reference.fine_calibration.intercept],
-        "branch_calibration": [reference.branch_calibration.slope, reference.branch_calibration.intercept],
-        "refuse_above": reference.unknown.refuse_above,
-        **{name: getattr(reference, name).tolist() for name in _TEXTS},
-    }
-    save_tensors(path, tensors, about)
+        return load_reference(Path(path))
 
+    @cached_property
+    def search(self) -> NeighborSearch:
+        """Search among the cells, in the space of :meth:`Discriminant.axes`; made once."""
+        if self.cells is None:
+            msg = f"The reference ({self.name}) keeps classes and no cells; make one with tl.build_reference."
+            raise InputError(msg)
+        return NeighborSearch(self.cells.embedding.astype(np.float32) @ self.fine.axes)
 
-def load_reference(path: Path) -> Reference:
-    """Read what :func:`save_reference` wrote."""
-    tensors, about = load_tensors(path)
-    if about.get("format") != FORMAT:
-        msg = f"{path} has format {about.get('format')!r}; this version of the package reads format {FORMAT}."
-        raise CheckpointError(msg)
+    def neighbors(self, embedding: NDArray[np.floating], *, n_neighbors: int = 15) -> Neighbors:
+        """Find the labelled cells that are most like given cells.
 
-    def discriminant(level: str) -> Discriminant:
-        parts = (tensors[f"{level}_{part}"].astype(np.float32) for part in ("whitening", "means"))
-        return Discriminant(*parts)
+        Parameters
+        ----------
+        embedding
+            Embeddings by the model of this reference, [n, d].
+        n_neighbors
+            Cells to find for each.
 
-    return Reference(
-        name=about["name"],
-        model_id=about["model_id"],
-        temperature=about["temperature"],
-        fine=discriminant("fine"),
-        coarse=discriminant("coarse"),
-        fine_calibration=Calibration(*about["fine_calibration"]),
-        branch_calibration=Calibration(*about["branch_calibration"]),
-        unknown=UnknownScale(tensors["unknown_quantiles"], about["refuse_above"]),
-        **{name: tensors[name] for name in _ARRAYS},
-        **{name: np.array(about[name]) for name in _TEXTS},
-    )
+        Returns
+        -------
+        ``index`` [n, k]: positions in ``reference.cells``, nearest first, and ``distance`` [n, k]: cosine distances
+        where the scatter inside classes is round, in the directions in which classes differ.
 
+        Raises
+        ------
+        InputError
+            The reference keeps no cells, or fewer than asked for.
 
-@cache
-def load_default_reference() -> Reference:
-    """Read the reference that comes with the package."""
-    return load_reference(DEFAULT)
+        Examples
+        --------
+        >>> found = reference.neighbors(adata.obsm["X_scfm"])  # doctest: +SKIP
+        >>> reference.label[reference.cells.code[found.index]]  # doctest: +SKIP
+        """
+        return find_in_reference(self, embedding, n_neighbors)
+
+    def report(self) -> pd.DataFrame:
+        """Tabulate the classes: what they are, how their terms were found, what they were made from.
+
+        Returns
+        -------
+        One row a class, indexed by label: term, term_name, matched (how the term was found, see
+        :func:`scfm_scverse.tl.build_reference`), n_cells, n_batches (0 where no cells are kept).
+
+        Examples
+        --------
+        >>> import scfm_scverse as scfm
+        >>> scfm.Reference.load("pbmc.h5ad").report()  # doctest: +SKIP
+        """
+        from .report import report_classes
+
+        return report_classes(self)

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .._errors import InputError, MissingKeyError, ReferenceMismatchError
+from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
-from .._record import check_free, read_record, record
+from .._record import check_free, record
 from ..models import CellModel, load
-from ..ontology import load_ontology
-from ..reference import Reference, build_reference, load_default_reference
-from ..reference.answer import UNKNOWN, Answer, name_cells
-from ._embed import embed
+from ..reference import Reference, load_default_reference
+from ..reference.answer import UNKNOWN, name_cells
+from ._annotation import (
+    MALIGNANT,
+    call_malignant,
+    check_alpha,
+    check_column,
+    marker_table,
+    warn,
+    write_answer,
+    write_groups,
+)
+from ._build_reference import reference_of
+from ._embed import embedding_of
 from ._query import make_actual, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-COLUMNS = ("cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score")
+COLUMNS = ("cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score", "prediction_set")
+GROUP_COLUMNS = ("group_cell_type", "group_share")
 
 
 def annotate(
     adata: AnnData,
     *,
-    reference: Literal["default"] | Reference | AnnData = "default",
+    reference: str | Path | Reference | AnnData = "default",
     labels_key: str | None = None,
     ontology_key: str | None = None,
     batch_key: str | None = None,
     model: str | CellModel = "scfm-mini",
+    alpha: float = 0.1,
+    groupby: str | None = None,
+    malignant: bool = False,
+    donor_key: str | None = None,
     key_added: str = "scfm",
     layer: str | None = None,
     use_raw: bool = False,
@@ -45,10 +57,11 @@ def annotate(
 ) -> AnnData | None:
     """Name the type of every cell.
 
-    Cells are compared with the classes of a reference in the space of a model. The answer is the finest label that is
-    more likely right than wrong, else the branch that it belongs to; a cell that lies farther from every class than
-    known cells do is called "unknown". There is no class of malignant cells: they should stand out by their unknown
-    score. Confidence is the share of right answers among comparable cells of studies that the reference did not hold.
+    Cells are compared with the classes of a reference and with their nearest labelled cells, in the space of a model.
+    The answer is the deepest Cell Ontology term that is certain enough: the class where it can be told, else what it
+    shares with its rivals. A cell that lies farther from every class than known cells do, or for which not even a broad
+    answer is certain, is "unknown". Confidence is the share of right answers among comparable cells of studies that the
+    reference did not hold; the prediction set lists the classes that a cell may be.
 
     Parameters
     ----------
@@ -56,16 +69,26 @@ def annotate(
         Cells x genes; embedded first where it is not yet.
     reference
         ``"default"``: classes of human cells that come with the package (some from averaged profiles only); an AnnData
-        with labelled cells, which is embedded in place first where it is not yet; or a built reference.
+        with labelled cells, which is embedded in place first where it is not yet; a reference that
+        :func:`scfm_scverse.tl.build_reference` made, or the path of a saved one.
     labels_key
         Column of ``reference.obs`` with labels, when the reference is an AnnData.
     ontology_key
         Column of ``reference.obs`` with Cell Ontology ids; without it labels are looked up by name.
     batch_key
         Column of ``reference.obs`` with donors or studies: they weigh alike, and confidence is measured by leaving
-        them out. Without it, confidence is that of the default reference at the same probability.
+        them out. Without it, cells are left out instead, and confidence is at most that of the default reference.
     model
         Name of a model, or a loaded one.
+    alpha
+        Share of prediction sets that may miss the true class, among cells like those that the reference left out.
+    groupby
+        Column of ``adata.obs`` with clusters, which are given one label each besides.
+    malignant
+        Look for malignant cells, by copy number and unknown score: see
+        :func:`scfm_scverse.tl.score_copy_number`, whose results are written too. Human data only.
+    donor_key
+        Column of ``adata.obs`` with donors, for ``malignant``: a tumour is compared with the normal cells beside it.
     key_added
         Prefix of everything written.
     layer, use_raw, normalized, gene_symbols, organism, device
@@ -88,12 +111,20 @@ def annotate(
         Probability that the label is right.
     ``adata.obs["scfm_unknown_score"]`` : float32
         0 to 1, higher for cells less like the reference.
+    ``adata.obs["scfm_prediction_set"]`` : category
+        Classes that the cell may be, in falling probability, joined by "|"; never empty.
+    ``adata.obs["scfm_group_cell_type"]``, ``adata.obs["scfm_group_share"]`` : category, float32
+        With ``groupby``: label of the cell's group, by the mean of its cells, and the share of them that it holds for.
+    ``adata.obs["scfm_malignant_score"]`` : float32
+        With ``malignant``: 0 to 1. Cells that are called malignant have that label, and their fine label names what
+        they resemble.
     ``adata.obsm["scfm_probabilities"]`` : float32 [n, c]
         Probability of each class; the columns are named in the record.
     ``adata.uns["scfm"]["annotate"]["scfm"]``
-        Reference, model, class names and ids, classes known from averaged profiles only, limits, version.
+        Reference, model, class names and ids, classes known from averaged profiles only, limits, markers of the labels,
+        sets that hold one class by force (none was probable enough), version.
 
-    Cells without counts are "unknown" with NaN numbers. The embedding is kept in ``adata.obsm`` as
+    Cells without counts are "unknown" with NaN numbers and an empty set. The embedding is kept in ``adata.obsm`` as
     :func:`scfm_scverse.tl.embed` writes it.
 
     Raises
@@ -101,7 +132,9 @@ def annotate(
     ReferenceMismatchError
         The reference was made by another model.
     MissingKeyError
-        ``labels_key`` is not in the reference.
+        ``labels_key``, ``groupby`` or ``donor_key`` is not there.
+    InputError
+        ``alpha`` is not between 0 and 1.
     CountsError, GeneMatchError
         As in :func:`scfm_scverse.tl.embed`.
 
@@ -114,134 +147,91 @@ def annotate(
     True
     """
     started = perf_counter()
+    check_alpha(alpha)
     cell_model = load(model) if isinstance(model, str) else model
     adata = receiver(adata, key_added, copy=copy)
-    columns = [f"{key_added}_{name}" for name in COLUMNS]
-    slot = f"{key_added}_probabilities"
+    check_column(adata, "groupby", groupby)
+    check_column(adata, "donor_key", donor_key)
+    optional = (*GROUP_COLUMNS, "malignant_score")
+    columns = [f"{key_added}_{name}" for name in (*COLUMNS, *optional)]
     check_free(adata, "obs", columns, verb="annotate", record_key=key_added)
-    check_free(adata, "obsm", [slot], verb="annotate", record_key=key_added)
+    check_free(adata, "obsm", [f"{key_added}_probabilities"], verb="annotate", record_key=key_added)
     keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
     chosen = _reference(reference, cell_model, keys, device)
     if chosen.model_id != cell_model.spec.id:
         msg = f"The reference was made by {chosen.model_id} and the model is {cell_model.spec.id}; expected the same."
         raise ReferenceMismatchError(msg)
-    reading = {
-        "layer": layer,
-        "use_raw": use_raw or None,
-        "normalized": normalized,
-        "gene_symbols": gene_symbols,
-        "organism": organism,
-    }
-    given = {name: value for name, value in reading.items() if value is not None}
-    embedding = _embedding(adata, cell_model, device, given)
-    answer = name_cells(chosen, embedding)
+    reading = {"layer": layer, "use_raw": use_raw, "normalized": normalized}
+    names = {"gene_symbols": gene_symbols, "organism": organism}
+    given = {name: value for name, value in (reading | names).items() if value is not None}
+    if not use_raw:
+        del given["use_raw"]
+    embedding = embedding_of(adata, cell_model, device, given)
+    answer = name_cells(chosen, embedding, alpha=alpha)
     make_actual(adata)
-    _write(adata, answer, key_added)
-    record(
-        adata,
-        "annotate",
-        key_added,
-        {
-            "reference": chosen.name,
-            "model": cell_model.spec.name,
-            "model_id": cell_model.spec.id,
-            "labels": chosen.label,
-            "labels_ontology": chosen.term,
-            "labels_from_profiles": chosen.from_profiles,
-            "refuse_above": chosen.unknown.refuse_above,
-            "labels_key": labels_key,
-            "batch_key": batch_key,
-        },
-    )
-    n_unknown = int((answer.label == UNKNOWN).sum())
+    for column in set(columns[len(COLUMNS) :]) & set(adata.obs.columns):
+        del adata.obs[column]  # of an earlier call with other arguments
+    write_answer(adata, answer, key_added)
+    if groupby is not None:
+        write_groups(adata, chosen, answer, groupby, key_added)
+    about = {
+        "reference": chosen.name,
+        "model": cell_model.spec.name,
+        "model_id": cell_model.spec.id,
+        "labels": chosen.label,
+        "labels_ontology": chosen.term,
+        "labels_from_profiles": chosen.from_profiles,
+        "refuse_above": chosen.scales.unknown.refuse_above,
+        "markers": marker_table(cell_model, chosen, answer.label),
+        "alpha": alpha,
+        "share_forced": float(answer.forced.mean()),
+        "groupby": groupby,
+        "malignant": malignant,
+        "donor_key": donor_key,
+        "labels_key": labels_key,
+        "batch_key": batch_key,
+    }
+    record(adata, "annotate", key_added, about)
+    if malignant:
+        _find_malignant(adata, donor_key, key_added, reading, names)
+    labels = adata.obs[f"{key_added}_cell_type"]
+    n_malignant = f", {int((labels == MALIGNANT).sum()):,} malignant" if malignant else ""
     say(
-        f"annotated {adata.n_obs:,} cells in {perf_counter() - started:.1f} s: "
-        f"obs['{key_added}_cell_type'] and others; {n_unknown:,} unknown"
+        f"annotated {adata.n_obs:,} cells in {perf_counter() - started:.1f} s: obs['{key_added}_cell_type'] and "
+        f"others; {int((labels == UNKNOWN).sum()):,} unknown{n_malignant}"
     )
-    if n_unknown > adata.n_obs / 2:
-        say("more than half of the cells are unlike the reference; is it the right one?", level=logging.WARNING)
+    warn(adata, cell_model, chosen, answer, embedding)
     return adata if copy else None
 
 
-def _embedding(adata: AnnData, model: CellModel, device: str, reading: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Return the embedding that tl.embed kept; made anew where there is none or where the caller says what to read."""
-    key = model.spec.key_added
-    written = read_record(adata, "embed", key) or {}
-    if reading or key not in adata.obsm or written.get("model_id") != model.spec.id:
-        embed(adata, model=model, device=device, **reading)
-    out: NDArray[np.float32] = adata.obsm[key]
-    return out
+def _find_malignant(
+    adata: AnnData, donor_key: str | None, key: str, reading: dict[str, Any], names: dict[str, Any]
+) -> None:
+    """Write copy number and malignant score, and rename the cells that are called."""
+    from ._copy_number import find_malignant
+
+    score, called = find_malignant(adata, donor_key=donor_key, key_added=key, reading=reading, names=names)
+    adata.obs[f"{key}_malignant_score"] = score
+    call_malignant(adata, called, key)
 
 
 def _reference(
-    reference: str | Reference | AnnData, model: CellModel, keys: Mapping[str, str | None], device: str
+    reference: str | Path | Reference | AnnData, model: CellModel, keys: Mapping[str, str | None], device: str
 ) -> Reference:
     if hasattr(reference, "obsm"):
-        return _from_adata(reference, model, keys, device)
+        return reference_of(receiver(reference, "", copy=False), model, keys, device=device)
     given = [name for name, key in keys.items() if key is not None]
     if given:
         msg = f"Found {given[0]}={keys[given[0]]!r}, a column of a labelled AnnData; pass that AnnData as reference=."
         raise InputError(msg)
     if isinstance(reference, Reference):
         return reference
+    if isinstance(reference, Path) or str(reference).endswith(".h5ad"):
+        return Reference.load(reference)
     if reference != "default":
-        msg = f"reference={reference!r} is not known; expected 'default', an AnnData with labels, or a Reference."
+        msg = (
+            f"reference={reference!r} is not known; "
+            "expected 'default', an AnnData with labels, or a Reference or the path of a saved one."
+        )
         raise InputError(msg)
     return load_default_reference()
-
-
-def _from_adata(reference: AnnData, model: CellModel, keys: Mapping[str, str | None], device: str) -> Reference:
-    """Build a reference from labelled cells; cells without a label or without counts are left out and counted."""
-    for argument, key in keys.items():
-        if key is not None and key not in reference.obs:
-            there = ", ".join(map(repr, reference.obs.columns)) or "none"
-            msg = f"{argument}={key!r} is not in reference.obs; its columns are {there}."
-            raise MissingKeyError(msg)
-    labels_key, batch_key = keys["labels_key"], keys["batch_key"]
-    if labels_key is None:
-        msg = "The reference is an AnnData and labels_key is None; pass the column of reference.obs that holds labels."
-        raise InputError(msg)
-    embedding = _embedding(receiver(reference, "", copy=False), model, device, {})
-    column = reference.obs[labels_key]
-    kept = np.flatnonzero(column.notna().to_numpy() & np.isfinite(embedding).all(axis=1))
-    if len(kept) < reference.n_obs:
-        say(f"{reference.n_obs - len(kept):,} cells of the reference have no label or no counts and are left out")
-    label = column.iloc[kept].astype(str).to_numpy(str)
-    return build_reference(
-        embedding[kept],
-        label,
-        _terms(reference, label, kept, keys["ontology_key"]),
-        None if batch_key is None else reference.obs[batch_key].iloc[kept].astype(str).to_numpy(str),
-        name=f"AnnData of {len(kept)} cells labelled by {labels_key}",
-        model_id=model.spec.id,
-        known=default if (default := load_default_reference()).model_id == model.spec.id else None,
-    )
-
-
-def _terms(
-    reference: AnnData, label: NDArray[np.str_], kept: NDArray[np.intp], ontology_key: str | None
-) -> NDArray[np.str_]:
-    """Cell Ontology id of each cell, '' where there is none."""
-    if ontology_key is not None:
-        given = reference.obs[ontology_key].iloc[kept].astype(str).to_numpy(str)
-        return np.where(np.char.startswith(given, "CL:"), given, "")
-    term_of_name = load_ontology().term_of_name
-    names, code = np.unique(label, return_inverse=True)
-    return np.array([term_of_name.get(name.lower(), "") for name in names])[code]
-
-
-def _write(adata: AnnData, answer: Answer, key: str) -> None:
-    import pandas as pd
-
-    texts = (answer.label, answer.fine, answer.term)
-    for name, values in zip(COLUMNS[:3], texts, strict=True):
-        column = f"{key}_{name}"
-        # Object strings: nullable strings cannot be written by older anndata.
-        fresh = pd.Categorical(values.astype(object))
-        if column in adata.obs and list(adata.obs[column].cat.categories) != list(fresh.categories):
-            # Colours stand in the order of the categories: old ones would sit on other types.
-            adata.uns.pop(f"{column}_colors", None)
-        adata.obs[column] = fresh
-    adata.obs[f"{key}_confidence"] = answer.confidence
-    adata.obs[f"{key}_unknown_score"] = answer.unknown_score
-    adata.obsm[f"{key}_probabilities"] = answer.probabilities

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
-from .._record import check_free, record
+from .._record import check_free, read_record, record
 from ..models import CellModel, load
 from ._query import embed_query, make_actual, read_query, receiver
 
@@ -132,6 +134,7 @@ def embed(
             "layer": layer,
             "use_raw": use_raw,
             "normalized": normalized,
+            "gene_symbols": gene_symbols,
             "dtype": dtype,
         },
     )
@@ -140,3 +143,13 @@ def embed(
     seconds = perf_counter() - started
     say(f"embedded {adata.n_obs:,} cells with {cell_model.spec.name} in {seconds:.1f} s: obsm[{key!r}]")
     return adata if copy else None
+
+
+def embedding_of(adata: AnnData, model: CellModel, device: str, reading: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return the embedding that tl.embed kept; made anew where there is none or where the caller says what to read."""
+    key = model.spec.key_added
+    written = read_record(adata, "embed", key) or {}
+    if reading or key not in adata.obsm or written.get("model_id") != model.spec.id:
+        embed(adata, model=model, device=device, **reading)
+    out: NDArray[np.float32] = adata.obsm[key]
+    return out
