@@ -4,7 +4,7 @@
 
 Every study is left out of the model and of the reference, and the scales of the unknown score come from the other
 studies of this run. Cells are annotated and scored as a user does. Prints tables and writes
-``benchmarks/results/malignant.json``. Half an hour on two cores, three minutes with builds at hand.
+``benchmarks/results/malignant.json``. Half an hour on two cores, five minutes with builds at hand.
 
 What was looked at: the window size and the idea of normal cells came from earlier trials on the five tumours; the
 projection on the distant neighbourhood, the nuisances, and the limits of a call were chosen on simulated changes in

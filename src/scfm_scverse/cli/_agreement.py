@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .._errors import InputError, MissingKeyError
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-
-    from ..ontology import CellOntology
-    from ..reference import Reference
 
 # Labels of scanpy's pbmc68k_reduced. Its cytotoxic T cells are those most like everything that was sorted as CD8+.
 BULK_LABELS = {
@@ -31,70 +28,19 @@ BULK_LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Decides whether an answer from a reference fits a term of the Cell Ontology."""
-
-    reference: Reference
-    ontology: CellOntology
-
-    @cached_property
-    def term_of_class(self) -> dict[str, str]:
-        """Term of each class, "" where none fits."""
-        return dict(zip(self.reference.label.tolist(), self.reference.term.tolist(), strict=True))
-
-    @cached_property
-    def branch_of_answer(self) -> dict[str, str]:
-        """Branch of each possible answer, class or branch."""
-        branches = self.reference.branch_label
-        classes = zip(self.reference.label.tolist(), branches[self.reference.branch].tolist(), strict=True)
-        return {branch: branch for branch in branches.tolist()} | dict(classes)
-
-    def branch_of_term(self, term: str) -> str | None:
-        """Branch of the nearest class at or above a term; None where no class is."""
-        above = self.ontology.ancestors(term)
-        classes = [label for label, own in self.term_of_class.items() if own and self.ontology.current(own) in above]
-        depth = {label: len(self.ontology.ancestors(self.term_of_class[label])) for label in classes}
-        return self.branch_of_answer[max(classes, key=lambda label: depth[label])] if classes else None
-
-    def same_branch(self, answer: str, term: str) -> bool:
-        """Whether the answer lies in the term's branch."""
-        return answer in self.branch_of_answer and self.branch_of_answer[answer] == self.branch_of_term(term)
-
-    def compatible(self, answer: str, term: str) -> bool:
-        """Whether the answer is the term, lies below it, or above it inside the same branch, or is the branch."""
-        same_branch = self.same_branch(answer, term)
-        if answer not in self.term_of_class:
-            return same_branch
-        own = self.term_of_class[answer]
-        return own != "" and (self.ontology.is_a(own, term) or (same_branch and self.ontology.is_a(term, own)))
-
-
-@cache
-def default_judge() -> Judge:
-    """The judge of answers from the reference that comes with the package."""
-    from ..ontology import load_ontology
-    from ..reference import load_default_reference
-
-    return Judge(load_default_reference(), load_ontology())
-
-
 def terms_of_labels(adata: AnnData, labels_key: str) -> dict[str, str]:
-    """Look the labels of a column up among the names of the Cell Ontology.
+    """Find the Cell Ontology terms of the labels of a column; labels without one are left out."""
+    from ..ontology.match import match_labels
 
-    Left out are labels that are no such name, and those as broad as "cell", which any answer would fit.
-    """
     if labels_key not in adata.obs:
         msg = f"labels_key={labels_key!r} is not in obs; its columns are {', '.join(map(repr, adata.obs.columns))}."
         raise MissingKeyError(msg)
     names = sorted(map(str, adata.obs[labels_key].dropna().unique()))
-    judge = default_judge()
-    terms = {name: judge.ontology.term_of_name.get(name.lower()) for name in names}
-    found = {name: term for name, term in terms.items() if term is not None and judge.branch_of_term(term) is not None}
+    found = {match.label: match.term for match in match_labels(names) if match.term}
     if not found:
         msg = (
             f"None of the {len(names)} labels in obs[{labels_key!r}], such as {', '.join(map(repr, names[:3]))}, "
-            "is the Cell Ontology's name of a type that the reference knows; expected names such as 'B cell'. "
+            "is a name of a type in the Cell Ontology; expected names such as 'B cell'. "
             "Leave labels_key= out or rename them."
         )
         raise InputError(msg)
@@ -102,32 +48,35 @@ def terms_of_labels(adata: AnnData, labels_key: str) -> dict[str, str]:
 
 
 def agreement(adata: AnnData, key: str, labels_key: str, term_of_label: Mapping[str, str]) -> tuple[str, str]:
-    """Two shares over all cells, and a table with a row for each label of the authors."""
+    """Three shares over all cells, and a table with a row for each label of the authors."""
     from ._table import table
 
     cells = _judged(adata, key, labels_key, term_of_label)
     rows = []
     for label, group in cells.groupby("label"):
         answer, n = next(iter(group["answer"].value_counts().items()))
-        shares = [f"{group[column].mean():.0%}" for column in ("compatible", "branch")]
+        shares = [f"{group[column].mean():.0%}" for column in ("same", "broader")]
         rows.append([str(label), f"{len(group):,}", *shares, f"{answer} ({n:,})"])
-    header = ["authors' label", "cells", "compatible", "right branch", "most frequent answer"]
+    header = ["authors' label", "cells", "same", "broader", "most frequent answer"]
     summary = f"""\
 Agreement with the authors' labels, obs[{labels_key!r}], over {len(cells):,} of {adata.n_obs:,} cells:
-  {cells["compatible"].mean():6.1%}  compatible: the same type, or one above or below it in the Cell Ontology, at most
-          as broad as a branch such as 'T or NK cell' ({cells["only_branch"].mean():.1%} name just the branch)
-  {cells["branch"].mean():6.1%}  compatible, or of the right branch (B cells and plasma cells are two branches)"""
+  {cells["same"].mean():6.1%}  the same type in the Cell Ontology, or a finer one
+  {cells["broader"].mean():6.1%}  a broader one that holds it, such as 'T or NK cell'
+  {(cells["answer"] == "unknown").mean():6.1%}  unknown"""
     return summary, table(header, rows, right=header[1:4])
 
 
 def _judged(adata: AnnData, key: str, labels_key: str, term_of_label: Mapping[str, str]) -> pd.DataFrame:
-    """One row for each cell whose label has a term: label, answer, and three verdicts."""
-    judge = default_judge()
-    columns = adata.obs[[labels_key, f"{key}_cell_type"]].astype(str).set_axis(["label", "answer"], axis=1)
+    """One row for each cell whose label has a term: label, answer, and two verdicts."""
+    from ..metrics.annotation import CANNOT_TELL, RIGHT, compatible
+
+    names = {labels_key: "label", f"{key}_cell_type": "answer", f"{key}_cell_type_ontology": "term"}
+    columns = adata.obs[list(names)].astype(str).set_axis(list(names.values()), axis=1)
     cells: pd.DataFrame = columns[columns["label"].isin(list(term_of_label))].copy()
-    pairs = list(zip(cells["answer"], cells["label"].map(term_of_label), strict=True))
-    compatible, same_branch = cache(judge.compatible), cache(judge.same_branch)
-    cells["compatible"] = [compatible(*pair) for pair in pairs]
-    cells["branch"] = [compatible(*pair) or same_branch(*pair) for pair in pairs]
-    cells["only_branch"] = cells["compatible"] & ~cells["answer"].isin(list(judge.term_of_class))
+    truth = cells["label"].map(term_of_label).to_numpy(str)
+    told = cells.pop("term").to_numpy(str)
+    verdict = compatible(truth, told)
+    # An answer below the label cannot be told by it, and agrees with it.
+    cells["same"] = (verdict == CANNOT_TELL) | np.equal(truth, told)
+    cells["broader"] = (verdict == RIGHT) & ~cells["same"]
     return cells

@@ -11,6 +11,8 @@ import typer
 from .._errors import FileError
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ..models import CellModel
 
 
@@ -62,9 +64,13 @@ def require_folder(target: Path) -> None:
         raise FileError(msg)
 
 
-def annotation_elements(model: CellModel, key: str) -> list[str]:
-    """Everything that an annotation writes, as :func:`scfm_scverse.io.files.write_results` names it."""
-    from ..tl._annotate import COLUMNS
+def annotation_elements(adata: AnnData, model: CellModel, key: str) -> list[str]:
+    """Everything that an annotation wrote, as :func:`scfm_scverse.io.files.write_results` names it."""
+    from ..tl._annotate import COLUMNS, OPTIONAL_COLUMNS
 
     columns = [f"obs/{key}_{name}" for name in COLUMNS]
-    return [*columns, f"obsm/{key}_probabilities", f"obsm/{model.spec.key_added}", "uns/scfm"]
+    columns += [f"obs/{key}_{name}" for name in OPTIONAL_COLUMNS if f"{key}_{name}" in adata.obs]
+    windows = f"X_{key}_copy_number"
+    arrays = [f"obsm/{name}" for name in (f"{key}_probabilities", model.spec.key_added)]
+    arrays += [f"obsm/{windows}"] if windows in adata.obsm else []
+    return [*columns, *arrays, "uns/scfm"]

@@ -29,6 +29,15 @@ def annotate(
         str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with donors or studies.")
     ] = None,
     model: Model = "scfm-mini",
+    alpha: Annotated[float, typer.Option(help="Share of prediction sets that may miss the true class.")] = 0.1,
+    groupby: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of obs with clusters, which get one label each besides."),
+    ] = None,
+    malignant: Annotated[bool, typer.Option("--malignant", help="Look for malignant cells by copy number.")] = False,
+    donor_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of obs with donors, for --malignant.")
+    ] = None,
     key_added: Annotated[str, typer.Option(metavar="KEY", help="Prefix of everything written.")] = "scfm",
     layer: Layer = None,
     use_raw: UseRaw = False,
@@ -39,8 +48,8 @@ def annotate(
 ) -> None:
     """Write a cell type for every cell of FILE.
 
-    Type, Cell Ontology id, confidence and unknown score go to obs, probabilities and embedding to obsm. All else in the
-    file stays as it is.
+    Type, Cell Ontology id, confidence, unknown score and prediction set go to obs, probabilities and embedding to obsm.
+    All else in the file stays as it is.
     """
     target = choose_target(file, output, in_place)
     from ..io.reference_file import is_reference_file
@@ -63,6 +72,10 @@ def annotate(
         ontology_key=ontology_key,
         batch_key=batch_key,
         model=cell_model,
+        alpha=alpha,
+        groupby=groupby,
+        malignant=malignant,
+        donor_key=donor_key,
         key_added=key_added,
         layer=layer,
         use_raw=use_raw,
@@ -71,6 +84,6 @@ def annotate(
         organism=organism,
         device=device,
     )
-    write_results(file, target, adata, annotation_elements(cell_model, key_added))
+    write_results(file, target, adata, annotation_elements(adata, cell_model, key_added))
     print(type_table(adata, key_added))
     print(f"\n{target}: obs['{key_added}_cell_type'] and others")

@@ -113,5 +113,5 @@ def _write(adata: AnnData, file: Path | None) -> list[Path]:
         write_adata(adata, target)
     else:
         drawn = ["obsm/X_umap_scfm", f"uns/{KEY}_cell_type_colors"]
-        write_results(file, target, adata, [*annotation_elements(models.load(MODEL), KEY), *drawn])
+        write_results(file, target, adata, [*annotation_elements(adata, models.load(MODEL), KEY), *drawn])
     return [target, picture]

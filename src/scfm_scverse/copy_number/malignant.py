@@ -15,6 +15,7 @@ MIN_STRETCH, MIN_DISTANT, MIN_DISTANT_BORROWED = 0.15, 2.5, 3.75
 ENOUGH = 0.5
 # Robust standard deviations of the normal cells, beyond which a cell is called.
 FAR_ALONG, FAR_DISTANT = 5.0, 3.0
+TRUST = 0.9  # in gains and losses at the best evidence; the rest stays with the unknown score
 
 
 def call_malignant(
@@ -73,7 +74,7 @@ def malignant_score(
 ) -> NDArray[np.float32]:
     """Join what is known of each cell, [n], into a score between 0 and 1.
 
-    Where gains and losses are plain the unknown score counts for nothing; where there are none it counts for half.
+    Where gains and losses are plain the unknown score hardly counts; where there are none it counts for half.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def malignant_score(
         Probability that the cell's lineage may be malignant.
     """
     followed, around = (np.maximum(np.nan_to_num(z), 0) for z in (along, distant))
-    parts = followed / (followed + FAR_ALONG) + evidence * around / (around + FAR_DISTANT)
-    parts = parts + (1 - evidence) * np.nan_to_num(unknown_score)
+    trust = TRUST * evidence
+    parts = followed / (followed + FAR_ALONG) + trust * around / (around + FAR_DISTANT)
+    parts = parts + (1 - trust) * np.nan_to_num(unknown_score)
     out: NDArray[np.float32] = (np.nan_to_num(lineage) * parts / 2).astype(np.float32)
     return out

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 COLUMNS = ("cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score", "prediction_set")
-GROUP_COLUMNS = ("group_cell_type", "group_share")
+OPTIONAL_COLUMNS = ("group_cell_type", "group_share", "malignant_score", "copy_number")
 
 
 def annotate(
@@ -152,8 +152,7 @@ def annotate(
     adata = receiver(adata, key_added, copy=copy)
     check_column(adata, "groupby", groupby)
     check_column(adata, "donor_key", donor_key)
-    optional = (*GROUP_COLUMNS, "malignant_score")
-    columns = [f"{key_added}_{name}" for name in (*COLUMNS, *optional)]
+    columns = [f"{key_added}_{name}" for name in (*COLUMNS, *OPTIONAL_COLUMNS[:3])]
     check_free(adata, "obs", columns, verb="annotate", record_key=key_added)
     check_free(adata, "obsm", [f"{key_added}_probabilities"], verb="annotate", record_key=key_added)
     keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
