@@ -27,7 +27,9 @@ CELLS_VARIABLE = "SCFM_TUTORIAL_CELLS"
 def execute(path: Path, folder: Path) -> Any:
     """Run one notebook in a folder and return it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": folder}}).execute()
+    client = NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": folder}})
+    # umap-learn asks for widgets that no page shows.
+    client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore:IProgress not found"})
     return notebook
 
 
@@ -58,8 +60,6 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     arguments = parser.parse_args()
-    # umap-learn asks for widgets that no page shows.
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     for path in arguments.notebooks:
         run(path, arguments.shared)
         print(f"wrote {path}: {path.stat().st_size:,} bytes")

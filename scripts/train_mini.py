@@ -50,6 +50,7 @@ def config(built: Built, sources: Sources, random_state: int) -> dict[str, objec
         "dim": built.model.spec.dim,
         "classes": len(built.reference.label),
         "classes_from_profiles_only": int(built.reference.from_profiles.sum()),
+        "kept_cells": len(built.rows.embedding),
         "studies": {s.name: s.values.shape[0] for s in sources.studies if s.name not in NO_EMBEDDING | NO_HEAD},
         "profiles": {collection.name: len(collection.label) for collection in sources.profiles},
     }

@@ -52,7 +52,8 @@ def card(config: dict[str, Any], measured: dict[str, dict[str, float]], fine_rig
         n_cells=f"{sum(config['studies'].values()):,}",
         n_studies=len(config["studies"]),
         **{
-            key: config[key] for key in ("model_id", "genes", "dim", "classes", "classes_from_profiles_only", "minutes")
+            key: config[key]
+            for key in ("model_id", "genes", "dim", "classes", "classes_from_profiles_only", "minutes", "kept_cells")
         },
     )
 
@@ -76,7 +77,8 @@ TEMPLATE = """\
 A linear model. Each gene has a vector: the leading eigenvectors of gene-gene correlations that were taken inside each
 study and then averaged, so that differences between studies never enter. A cell is the combination of gene vectors
 that best explains its standardised log expression, found by ridge regression over the genes that the data set
-measured; genes that were not measured are left out, not taken for zero. Names come from a linear discriminant on top.
+measured; genes that were not measured are left out, not taken for zero. Names come from linear discriminants on top
+and from the labelled cells that lie nearest; {kept_cells:,} of them come along as embeddings.
 
 It needs no labels for the embedding, no GPU and no download. It reads counts, TPM or log-normalised values.
 
@@ -88,7 +90,8 @@ through one-to-one orthologs.
 
 ## What it cannot do
 
-- It does not know malignancy. Tumour cells get the name of the tissue they resemble, and a raised unknown score.
+- It does not know malignancy. Tumour cells get the name of the tissue they resemble, and often a raised unknown score;
+  `tl.annotate(..., malignant=True)` looks at copy number besides.
 - Fine T cell states, and states inside one type in general, are told apart poorly. Among left-out cells whose label is
   fine enough to tell, {fine_right:.0%} of the fine labels were right; the confidence says how sure each is.
 - Classes from averaged profiles are less certain than those from real cells; `tl.annotate` records which they are.
@@ -109,8 +112,8 @@ Malignant cells trained the embedding, without their label, but no class.
 
 Each study left out of gene embedding, scale and head (with everything of the same donors), broad classes with five
 cells at least. The recipe was chosen in earlier trials on the mean over thirteen of these studies, and the weights of
-classes against branches on nearly all of them, so expect a point or two less on new data. AUROC: distance to the
-nearest class, malignant against all other cells.
+classes against branches, the share of the neighbours' vote, and the shape of the unknown score on nearly all of them,
+so expect a point or two less on new data. AUROC: unknown score, malignant against all other cells.
 `python scripts/train_mini.py` prints these numbers; `python benchmarks/annotation.py` shows them beside simple methods.
 
 | study left out | cells | classes | macro-F1 | accuracy | AUROC malignant |
