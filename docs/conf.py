@@ -52,6 +52,8 @@ nitpicky = True
 # Without inventories, names of other projects cannot be resolved.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!scfm_scverse).*"),
+    # The search behind Reference.neighbors is no part of the API.
+    (r"py:class", r"scfm_scverse\.reference\.neighbors\.NeighborSearch"),
 ]
 
 intersphinx_mapping: dict[str, tuple[str, None]] = {}

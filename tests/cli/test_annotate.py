@@ -45,6 +45,19 @@ def test_annotating_again_replaces_what_was_there(scfm: Scfm, h5ad: Path) -> Non
     assert read_adata(h5ad).obs.equals(first)
 
 
+def test_annotating_again_without_groups_takes_the_old_ones_out(scfm: Scfm, cells: Path) -> None:
+    grouped, target = cells.with_stem("grouped"), cells.with_stem("out")
+    adata = read_adata(cells)
+    adata.obs["cluster"] = [str(i % 2) for i in range(adata.n_obs)]
+    write_adata(adata, grouped)
+    assert scfm("annotate", grouped, "--in-place", "--groupby", "cluster").exit_code == 0
+    assert "scfm_group_cell_type" in read_adata(grouped).obs
+    assert scfm("annotate", grouped, "-o", target).exit_code == 0
+    found = read_adata(target).obs
+    assert not found.columns.str.startswith("scfm_group").any()
+    assert "cluster" in found
+
+
 def test_labelled_cells_of_a_file_are_a_reference(scfm: Scfm, h5ad: Path) -> None:
     reference = small_counts(60, seed=1)
     is_b = [i % 2 == 0 for i in range(60)]

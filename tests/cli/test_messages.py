@@ -14,6 +14,7 @@ from scfm_scverse.cli._messages import in_options
         ("Leave layer=, use_raw= and normalized= out.", "Leave --layer, --use-raw and --normalized out."),
         ("because of normalized=True, not normalized=False.", "because of --normalized, not --linear."),
         ("batch_size=0; expected 1", "--batch-size 0; expected 1"),
+        ("alpha=-0.5; found groupby='a'.", "--alpha -0.5; found --groupby 'a'."),
         ("a_layer= of gene_symbols stays", "a_layer= of gene_symbols stays"),
         ("The AnnData holds:\n  X: 3 x 4\n  raw.X: 3 x 5\n", "The AnnData holds: X: 3 x 4; raw.X: 3 x 5"),
     ],

@@ -57,3 +57,15 @@ def test_missing_column_is_named_as_an_option(scfm: Scfm, annotated: Path, tmp_p
 
 def test_place_for_the_page_must_be_named(scfm: Scfm, annotated: Path) -> None:
     assert scfm("report", annotated).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-o", "page.txt"], ["-o", "no/page.html"], ["-o", "a.html", "--sample-key", "x"]]
+)
+def test_mistakes_are_told_before_cells_are_annotated(
+    scfm: Scfm, h5ad: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scfm_scverse.tl.annotate", lambda *_, **__: pytest.fail("annotated for nothing"))
+    result = scfm("report", h5ad, *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("scfm: error:")

@@ -93,3 +93,11 @@ def test_agreement_by_ids_needs_no_names() -> None:
     agree = agreeing(adata, table, key="scfm", ontology_key="term")
     assert agree.at["c/1", "T cell"]
     assert not agree.at["c/1", "B cell"]
+
+
+def test_labels_of_several_kinds_stand_side_by_side() -> None:
+    adata = annotated_by_hand()
+    adata.obs["mixed"] = np.array([7, "seven"], dtype=object)[np.arange(adata.n_obs) % 2]
+    table = scfm.get.confusion(adata, labels_key="mixed")
+    assert sorted(table.index) == ["7", "seven"]
+    assert table.to_numpy().sum() == adata.n_obs

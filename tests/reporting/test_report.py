@@ -245,3 +245,15 @@ def test_page_of_a_hundred_thousand_cells_stays_below_two_megabytes() -> None:
     page = scfm.report(with_copy_number(adata), sample_key="sample")
     assert page is not None
     assert len(page.encode()) < 2e6
+
+
+def test_group_without_a_consensus_has_no_share() -> None:
+    adata = annotated_by_hand()
+    adata.uns["scfm"]["annotate"]["scfm"] |= {"groupby": "sample"}
+    adata.obs["scfm_group_cell_type"] = pd.Categorical(["unknown"] * adata.n_obs)
+    adata.obs["scfm_group_share"] = np.float32(np.nan)
+    text = page_of(adata).text
+    assert "s0 20 unknown –" in text
+    assert "nan %" not in text
+    adata.obs["sample"] = np.nan
+    assert "groups" not in sections(page_of(adata))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from anndata import AnnData
 
 import scfm_scverse as scfm
-from scfm_scverse._errors import InputError, MissingKeyError, ReferenceMismatchError
+from scfm_scverse._errors import GeneMatchError, InputError, MissingKeyError, ReferenceMismatchError
 from scfm_scverse._record import read_record
 from scfm_scverse.ontology import load_ontology
 from scfm_scverse.reference import Reference, load_default_reference
@@ -89,6 +90,7 @@ def test_prediction_sets_start_with_the_top_class_and_grow_as_alpha_falls(embedd
         labels = np.array(read_record(adata, "annotate", "scfm")["labels"])
         assert (sets.str[0] == labels[adata.obsm["scfm_probabilities"].argmax(axis=1)]).all()
         sizes.append(sets.str.len().mean())
+        assert read_record(adata, "annotate", "scfm")["mean_set_size"] == pytest.approx(sizes[-1])
         assert read_record(adata, "annotate", "scfm")["alpha"] == alpha
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[2]
@@ -117,12 +119,17 @@ def test_groups_get_the_label_that_most_of_their_cells_agree_with(annotated: Ann
     assert "scfm_group_cell_type" not in adata.obs
 
 
-@pytest.mark.parametrize("argument", ["groupby", "donor_key"])
-def test_missing_column_of_the_query_is_an_error_before_any_work(argument: str) -> None:
+@pytest.mark.parametrize("arguments", [{"groupby": "absent"}, {"donor_key": "absent", "malignant": True}])
+def test_missing_column_of_the_query_is_an_error_before_any_work(arguments: dict[str, object]) -> None:
     adata = small_counts()
-    with pytest.raises(MissingKeyError, match=rf"{argument}='absent' is not in adata.obs"):
-        scfm.tl.annotate(adata, **{argument: "absent"})
+    with pytest.raises(MissingKeyError, match=r"='absent' is not in adata.obs"):
+        scfm.tl.annotate(adata, **arguments)  # type: ignore[arg-type]
     assert not adata.obsm
+
+
+def test_donors_without_looking_for_malignant_cells_are_an_error() -> None:
+    with pytest.raises(InputError, match="without malignant=True"):
+        scfm.tl.annotate(two_types(), donor_key="batch")
 
 
 def test_malignant_cells_of_a_tumour_are_called_and_normal_ones_are_not(read_cells: Callable[[str], AnnData]) -> None:
@@ -422,3 +429,50 @@ def test_colours_of_other_types_are_dropped() -> None:
     assert "scfm_cell_type_colors" in adata.uns
     scfm.tl.annotate(adata)
     assert "scfm_cell_type_colors" not in adata.uns
+
+
+def test_colours_of_other_groups_are_dropped() -> None:
+    adata = two_types()
+    adata.obs["group"] = pd.Categorical(np.repeat(["a", "b"], adata.n_obs // 2))
+    reference = scfm.tl.build_reference(two_types(seed=1), labels_key="kind")
+    scfm.tl.annotate(adata, reference=reference, groupby="group")
+    adata.uns["scfm_group_cell_type_colors"] = ["#000000"] * 9
+    scfm.tl.annotate(adata, reference=reference)
+    assert "scfm_group_cell_type_colors" not in adata.uns
+
+
+def test_groups_may_be_those_of_an_earlier_call() -> None:
+    adata = two_types()
+    adata.obs["group"] = adata.obs["kind"]
+    scfm.tl.annotate(adata, groupby="group")
+    before = adata.obs[["scfm_group_cell_type", "scfm_group_share"]].copy()
+    assert before["scfm_group_cell_type"].nunique() == 2
+    scfm.tl.annotate(adata, groupby="scfm_group_cell_type")
+    pd.testing.assert_frame_equal(adata.obs[list(before)], before)
+
+
+def test_columns_that_became_text_are_written_again() -> None:
+    adata = two_types()
+    scfm.tl.annotate(adata)
+    before = adata.obs["scfm_cell_type"].copy()
+    adata.obs["scfm_cell_type"] = before.astype(str)
+    scfm.tl.annotate(adata)
+    pd.testing.assert_series_equal(adata.obs["scfm_cell_type"], before)
+
+
+def test_record_says_malignant_only_where_it_was_looked_for_with_success() -> None:
+    adata = two_types()  # too few genes
+    with pytest.raises(GeneMatchError, match="chromosomes"):
+        scfm.tl.annotate(adata, malignant=True)
+    record = read_record(adata, "annotate", "scfm")
+    assert record is not None
+    assert record["malignant"] is False
+    assert "scfm_malignant_score" not in adata.obs
+
+
+def test_names_of_references_may_end_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / "mine.H5AD"
+    scfm.tl.build_reference(two_types(seed=1), labels_key="kind").save(path)
+    adata = two_types()
+    scfm.tl.annotate(adata, reference=str(path))
+    assert set(adata.obs["scfm_cell_type_fine"]) == set(two_types().obs["kind"])

@@ -64,6 +64,13 @@ def require_folder(target: Path) -> None:
         raise FileError(msg)
 
 
+def columns_not_written(adata: AnnData, key: str) -> list[str]:
+    """Columns that another annotation under the same key may have left in the file, and this one did not write."""
+    from ..tl._annotate import OPTIONAL_COLUMNS
+
+    return [f"obs/{key}_{name}" for name in OPTIONAL_COLUMNS[:3] if f"{key}_{name}" not in adata.obs]
+
+
 def annotation_elements(adata: AnnData, model: CellModel, key: str) -> list[str]:
     """Everything that an annotation wrote, as :func:`scfm_scverse.io.files.write_results` names it."""
     from ..tl._annotate import COLUMNS, OPTIONAL_COLUMNS

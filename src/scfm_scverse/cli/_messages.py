@@ -6,10 +6,10 @@ import re
 
 # The verbs' messages name arguments of Python; whoever reads them here types options.
 _ARGUMENTS = (
-    "batch_key batch_size device gene_symbols key_added labels_key layer model normalized ontology_key organism "
-    "sample_key use_raw"
+    "alpha batch_key batch_size device donor_key gene_symbols groupby key_added labels_key layer malignant model "
+    "normalized ontology_key organism sample_key use_raw"
 )
-_ARGUMENT = re.compile(rf"\b({_ARGUMENTS.replace(' ', '|')})=(True\b|False\b|'[^']*'|\d+)?")
+_ARGUMENT = re.compile(rf"\b({_ARGUMENTS.replace(' ', '|')})=(True\b|False\b|'[^']*'|-?\d+(?:\.\d+)?)?")
 
 WORDS = {"counts": "counts", "linear": "linear values", "log": "log-normalised values"}
 

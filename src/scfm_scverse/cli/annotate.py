@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._files import annotation_elements, choose_target, require_writable
+from ._files import annotation_elements, choose_target, columns_not_written, require_writable
 from ._options import Device, GeneSymbols, InPlace, Input, Layer, Model, Normalized, Organism, Output, UseRaw
 
 
@@ -84,6 +84,7 @@ def annotate(
         organism=organism,
         device=device,
     )
-    write_results(file, target, adata, annotation_elements(adata, cell_model, key_added))
+    gone = columns_not_written(adata, key_added)
+    write_results(file, target, adata, annotation_elements(adata, cell_model, key_added), gone=gone)
     print(type_table(adata, key_added))
     print(f"\n{target}: obs['{key_added}_cell_type'] and others")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._files import require_folder
 from ._options import Input
 
 
@@ -25,13 +26,16 @@ def report(
     import matplotlib as mpl
 
     from .. import report as write_report
+    from .. import tl
     from ..io.files import read_adata
+    from ..reporting._report import page_path
+    from ..tl._annotation import check_column
 
     mpl.use("agg")
+    require_folder(page_path(output))
     adata = read_adata(file, backed=True)
+    check_column(adata, "sample_key", sample_key)
     if f"{key}_cell_type" not in adata.obs:
-        from .. import tl
-
         tl.annotate(adata, key_added=key)
     write_report(adata, output, key=key, sample_key=sample_key, name=file.name)
     print(output)

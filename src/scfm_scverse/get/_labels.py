@@ -39,8 +39,7 @@ def names_of(adata: AnnData, argument: str, column: str) -> pd.CategoricalIndex[
         raise InputError(msg)
     if n_missing:
         say(f"{n_missing:,} of {len(values):,} cells have no value in obs[{column!r}] and are left out")
-    categorical = isinstance(values.dtype, pd.CategoricalDtype)
-    seen = values.cat.remove_unused_categories().cat.categories if categorical else sorted(values.dropna().unique())
+    seen = values.astype("category").cat.remove_unused_categories().cat.categories
     names = values.astype(object).map(str, na_action="ignore")
     return pd.CategoricalIndex(names, categories=list(dict.fromkeys(map(str, seen))))
 

@@ -85,7 +85,9 @@ def write_adata(adata: AnnData, path: str | Path) -> None:
             del store["raw"]  # anndata's own h5ad writer leaves no empty one either
 
 
-def write_results(source: str | Path, target: str | Path, adata: AnnData, elements: Sequence[str]) -> None:
+def write_results(
+    source: str | Path, target: str | Path, adata: AnnData, elements: Sequence[str], *, gone: Sequence[str] = ()
+) -> None:
     """Copy a file and write chosen elements of an AnnData into the copy; X is neither read nor written.
 
     Parameters
@@ -98,6 +100,8 @@ def write_results(source: str | Path, target: str | Path, adata: AnnData, elemen
         Holds the results; the same cells and genes as the source.
     elements
         What to write: ``"obs/scfm_cell_type"``, ``"obsm/X_scfm"``, ``"uns/scfm"``, ``"var"`` ...
+    gone
+        Columns of obs, such as ``"obs/scfm_group_share"``, that the copy shall not have even if the source does.
 
     Raises
     ------
@@ -129,6 +133,8 @@ def write_results(source: str | Path, target: str | Path, adata: AnnData, elemen
             _require_same_names(store, adata, source)
             for element, value in values.items():
                 _write_element(store, element, value)
+            for element in gone:
+                _delete_column(store, element)
 
 
 def _element(adata: AnnData, element: str) -> Any:
@@ -153,6 +159,14 @@ def _write_element(store: Any, element: str, value: Any) -> None:
         table.attrs["column-order"] = order if key in order else [*order, key]
     else:
         write_elem(store, element, value)
+
+
+def _delete_column(store: Any, element: str) -> None:
+    slot, _, key = element.partition("/")
+    table = store[slot]
+    if key in table:
+        del table[key]
+        table.attrs["column-order"] = [str(name) for name in table.attrs["column-order"] if str(name) != key]
 
 
 def _require_same_names(store: Any, adata: AnnData, source: Path) -> None:

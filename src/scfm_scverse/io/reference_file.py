@@ -90,7 +90,7 @@ def read_reference_file(path: Path) -> ReferenceFile:
     if about is None:
         msg = (
             f"Found no reference in {path}; expected a file that Reference.save wrote. "
-            "If it holds labelled cells, pass labels_key= too, or make a reference of them with tl.build_reference."
+            "Labelled cells are passed with labels_key=, or made a reference by tl.build_reference."
         )
         raise FileError(msg)
     if about["format"] > FORMAT:

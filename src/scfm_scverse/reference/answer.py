@@ -34,7 +34,7 @@ class Answer:
     term: NDArray[np.str_]
     confidence: NDArray[np.float32]
     unknown_score: NDArray[np.float32]
-    prediction_set: NDArray[np.str_]
+    prediction_set: NDArray[np.object_]
     forced: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
 
@@ -81,7 +81,7 @@ def name_cells(reference: Reference, embedding: NDArray[np.float32], *, alpha: f
         term=term.astype(str),
         confidence=confidence,
         unknown_score=unknown_score,
-        prediction_set=sets.astype(str),
+        prediction_set=sets,
         forced=all_forced,
         probabilities=probabilities,
     )

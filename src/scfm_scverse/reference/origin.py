@@ -26,10 +26,10 @@ def same_cells(reference: Reference, embedding: NDArray[np.floating]) -> tuple[i
         return 0, []
     spread = np.unique(np.linspace(0, len(present) - 1, SAMPLE).round().astype(int))
     cells = embedding[present[spread]]
-    held = reference.cells.embedding.astype(np.float32)
     # The default reference holds some 10,000 cells; of a larger one some are enough.
-    held_rows = np.arange(0, len(held), max(1, len(held) // 20_000))
-    cosine = cells @ held[held_rows].T
+    n_held = len(reference.cells.code)
+    held_rows = np.arange(0, n_held, max(1, n_held // 20_000))
+    cosine = cells @ reference.cells.embedding[held_rows].astype(np.float32).T
     again = cosine.max(axis=1) > SAME
     if again.sum() < MIN_CELLS:
         return 0, []

@@ -25,8 +25,12 @@ def choose_sets(
 
 def name_sets(
     label: NDArray[np.str_], probability: NDArray[np.floating], included: NDArray[np.bool_]
-) -> NDArray[np.str_]:
-    """Names of the classes of each set, in falling probability, joined by "|"."""
+) -> NDArray[np.object_]:
+    """Names of the classes of each set, in falling probability, joined by "|"; inside a name that is written "/".
+
+    As objects: sets of all classes are long, and an array of text gives every cell the room of the longest.
+    """
+    label = np.char.replace(label, SEPARATOR, "/")
     largest = int(included.sum(axis=1).max(initial=1))
     order = np.argsort(np.where(included, -probability, 1), axis=1, kind="stable")[:, :largest].astype(np.int32)
     order[np.arange(largest)[None, :] >= included.sum(axis=1)[:, None]] = -1
@@ -34,4 +38,4 @@ def name_sets(
     packed = np.ascontiguousarray(order).view(np.dtype((np.void, order.dtype.itemsize * largest))).ravel()
     _, first, code = np.unique(packed, return_index=True, return_inverse=True)
     names = [SEPARATOR.join(label[row[row >= 0]]) for row in order[first]]
-    return np.array(names)[code]
+    return np.array(names, dtype=object)[code]

@@ -74,10 +74,7 @@ def report(
     >>> scfm.tl.annotate(adata)
     >>> scfm.report(adata, "blood.html", name="Blood of one donor")
     """
-    target = None if path is None else Path(path)
-    if target is not None and (target.suffix.lower() not in SUFFIXES or target.is_dir()):
-        msg = f"Found the path {str(path)!r}; expected the name of a file that ends in .html."
-        raise FileError(msg)
+    target = None if path is None else page_path(path)
     page = _render(_contents(adata, key, sample_key, name))
     if target is None:
         return page
@@ -85,6 +82,15 @@ def report(
         temporary.write_text(page, encoding="utf-8")
     say(f"wrote {target} ({len(page) / 1e6:.1f} MB)")
     return None
+
+
+def page_path(path: str | Path) -> Path:
+    """Return the path of a page to write, or stop where it is no name for one."""
+    target = Path(path)
+    if target.suffix.lower() not in SUFFIXES or target.is_dir():
+        msg = f"Found the path {str(path)!r}; expected the name of a file that ends in .html."
+        raise FileError(msg)
+    return target
 
 
 def _contents(adata: AnnData, key: str, sample_key: str | None, name: str) -> dict[str, Any]:

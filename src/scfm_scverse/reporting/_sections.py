@@ -123,14 +123,14 @@ def group_rows(adata: AnnData, key: str) -> list[Row]:
     """One row for each group that a consensus label was asked for; none where it was not."""
     groupby = (read_record(adata, "annotate", key) or {}).get("groupby")
     cells = get.annotation(adata, key=key)
-    if not groupby or groupby not in adata.obs or "group_cell_type" not in cells:
+    if not groupby or groupby not in adata.obs or "group_cell_type" not in cells or adata.obs[groupby].isna().all():
         return []
     grouped = cells.groupby(names_of(adata, "groupby", groupby), observed=True)
     return [
         {
             "name": str(name),
             "label": str(group["group_cell_type"].iloc[0]),
-            "share": float(group["group_share"].iloc[0]),
+            "share": None if isnan(group["group_share"].iloc[0]) else float(group["group_share"].iloc[0]),
             "n_cells": len(group),
         }
         for name, group in grouped

@@ -7,6 +7,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
 from .._record import check_free, record
@@ -18,7 +20,9 @@ from ._annotation import (
     call_malignant,
     check_alpha,
     check_column,
+    check_donors,
     marker_table,
+    mean_set_size,
     warn,
     write_answer,
     write_groups,
@@ -112,7 +116,7 @@ def annotate(
     ``adata.obs["scfm_unknown_score"]`` : float32
         0 to 1, higher for cells less like the reference.
     ``adata.obs["scfm_prediction_set"]`` : category
-        Classes that the cell may be, in falling probability, joined by "|"; never empty.
+        Classes that the cell may be, in falling probability, joined by "|" (written "/" inside a name); never empty.
     ``adata.obs["scfm_group_cell_type"]``, ``adata.obs["scfm_group_share"]`` : category, float32
         With ``groupby``: label of the cell's group, by the mean of its cells, and the share of them that it holds for.
     ``adata.obs["scfm_malignant_score"]`` : float32
@@ -134,7 +138,8 @@ def annotate(
     MissingKeyError
         ``labels_key``, ``groupby`` or ``donor_key`` is not there.
     InputError
-        ``alpha`` is not between 0 and 1.
+        ``alpha`` is not between 0 and 1. With ``malignant``, after the types are written: the genes are of mouse, too
+        few of them have a place on the chromosomes (:class:`GeneMatchError`), or cells have no donor.
     CountsError, GeneMatchError
         As in :func:`scfm_scverse.tl.embed`.
 
@@ -148,6 +153,7 @@ def annotate(
     """
     started = perf_counter()
     check_alpha(alpha)
+    check_donors(donor_key, malignant=malignant)
     cell_model = load(model) if isinstance(model, str) else model
     adata = receiver(adata, key_added, copy=copy)
     check_column(adata, "groupby", groupby)
@@ -168,11 +174,13 @@ def annotate(
     embedding = embedding_of(adata, cell_model, device, given)
     answer = name_cells(chosen, embedding, alpha=alpha)
     make_actual(adata)
+    groups = None if groupby is None else adata.obs[groupby]
     for column in set(columns[len(COLUMNS) :]) & set(adata.obs.columns):
         del adata.obs[column]  # of an earlier call with other arguments
+        adata.uns.pop(f"{column}_colors", None)
     write_answer(adata, answer, key_added)
-    if groupby is not None:
-        write_groups(adata, chosen, answer, groupby, key_added)
+    if groups is not None:
+        write_groups(adata, chosen, answer, groups, key_added)
     about = {
         "reference": chosen.name,
         "model": cell_model.spec.name,
@@ -183,16 +191,18 @@ def annotate(
         "refuse_above": chosen.scales.unknown.refuse_above,
         "markers": marker_table(cell_model, chosen, answer.label),
         "alpha": alpha,
-        "share_forced": float(answer.forced.mean()),
+        "share_forced": float(answer.forced.sum() / max(np.isfinite(answer.confidence).sum(), 1)),
+        "mean_set_size": mean_set_size(answer),
         "groupby": groupby,
-        "malignant": malignant,
-        "donor_key": donor_key,
+        "malignant": False,
+        "donor_key": None,
         "labels_key": labels_key,
         "batch_key": batch_key,
     }
     record(adata, "annotate", key_added, about)
     if malignant:
         _find_malignant(adata, donor_key, key_added, reading, names)
+        record(adata, "annotate", key_added, about | {"malignant": True, "donor_key": donor_key})
     labels = adata.obs[f"{key_added}_cell_type"]
     n_malignant = f", {int((labels == MALIGNANT).sum()):,} malignant" if malignant else ""
     say(
@@ -225,7 +235,7 @@ def _reference(
         raise InputError(msg)
     if isinstance(reference, Reference):
         return reference
-    if isinstance(reference, Path) or str(reference).endswith(".h5ad"):
+    if isinstance(reference, Path) or str(reference).lower().endswith(".h5ad"):
         return Reference.load(reference)
     if reference != "default":
         msg = (

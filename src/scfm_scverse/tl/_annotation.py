@@ -16,8 +16,10 @@ from ..models import CellModel
 from ..reference import Reference
 from ..reference.answer import UNKNOWN, Answer, name_groups
 from ..reference.origin import same_cells
+from ..reference.sets import SEPARATOR
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 MALIGNANT, MALIGNANT_TERM = "malignant", "CL:0001064"
@@ -29,6 +31,13 @@ def check_alpha(alpha: float) -> None:
     """Stop where ``alpha`` is no error rate."""
     if not 0 < alpha < 1:
         msg = f"alpha={alpha}; expected a number between 0 and 1: the share of prediction sets that may miss the truth."
+        raise InputError(msg)
+
+
+def check_donors(donor_key: str | None, *, malignant: bool) -> None:
+    """Stop where donors are named for nothing."""
+    if donor_key is not None and not malignant:
+        msg = f"Found donor_key={donor_key!r} without malignant=True, for which alone it counts; pass both or none."
         raise InputError(msg)
 
 
@@ -51,23 +60,23 @@ def write_answer(adata: AnnData, answer: Answer, key: str) -> None:
     adata.obsm[f"{key}_probabilities"] = answer.probabilities
 
 
-def write_category(adata: AnnData, column: str, values: NDArray[np.str_]) -> None:
+def write_category(adata: AnnData, column: str, values: NDArray[np.str_] | NDArray[np.object_]) -> None:
     """Write a column of categories; colours of other categories go."""
     import pandas as pd
 
     # Object strings: nullable strings cannot be written by older anndata.
     fresh = pd.Categorical(values.astype(object))
-    if column in adata.obs and list(adata.obs[column].cat.categories) != list(fresh.categories):
+    if column in adata.obs and list(getattr(adata.obs[column].dtype, "categories", [])) != list(fresh.categories):
         # Colours stand in the order of the categories: old ones would sit on other types.
         adata.uns.pop(f"{column}_colors", None)
     adata.obs[column] = fresh
 
 
-def write_groups(adata: AnnData, reference: Reference, answer: Answer, groupby: str, key: str) -> None:
+def write_groups(adata: AnnData, reference: Reference, answer: Answer, groups: pd.Series[Any], key: str) -> None:
     """Write the label of each cell's group, and the share of the group's cells that agree with it."""
     import pandas as pd
 
-    code, _ = pd.factorize(adata.obs[groupby])
+    code, _ = pd.factorize(groups)
     label, share = name_groups(reference, answer, code)
     # A cell without a group reads the entry behind the last.
     label, share = np.append(label, UNKNOWN), np.append(share, np.float32(np.nan))
@@ -80,6 +89,14 @@ def call_malignant(adata: AnnData, called: NDArray[np.bool_], key: str) -> None:
     for name, value in (("cell_type", MALIGNANT), ("cell_type_ontology", MALIGNANT_TERM)):
         column = f"{key}_{name}"
         write_category(adata, column, np.where(called, value, adata.obs[column].astype(str).to_numpy(str)))
+
+
+def mean_set_size(answer: Answer) -> float:
+    """Classes in a prediction set, over the cells that have one."""
+    sets = answer.prediction_set[np.isfinite(answer.confidence)]
+    names, count = np.unique(sets.astype(str), return_counts=True)
+    sizes = np.char.count(names, SEPARATOR) + 1
+    return float((sizes * count).sum() / max(count.sum(), 1))
 
 
 def marker_table(model: CellModel, reference: Reference, labels: NDArray[np.str_]) -> dict[str, Any]:

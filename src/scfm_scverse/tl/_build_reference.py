@@ -212,12 +212,14 @@ def _classes(adata: AnnData, label: NDArray[np.str_], labels_key: str, ontology_
 
 
 def _given_term(terms: NDArray[np.str_]) -> str:
-    """Living term that most cells of a class have, '' where that is none."""
-    names, count = np.unique(terms, return_counts=True)
-    term = str(names[count.argmax()])
+    """Living term that most of the cells with a term have, '' where none has one."""
     ontology = load_ontology()
-    living = ontology.replaced.get(term, term)
-    return living if living in ontology.name else ""
+    names, count = np.unique(terms, return_counts=True)
+    for term in names[np.argsort(-count, kind="stable")].tolist():
+        living = str(ontology.replaced.get(term, term))
+        if living in ontology.name:
+            return living
+    return ""
 
 
 def _batches(adata: AnnData, rows: NDArray[np.intp], batch_key: str | None) -> NDArray[np.str_] | None:
