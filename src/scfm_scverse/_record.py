@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ._errors import InputError, ModelMismatchError
+from ._errors import InputError, MissingKeyError, ModelMismatchError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,6 +48,20 @@ def read_record(adata: AnnData, verb: str, key: str) -> dict[str, Any] | None:
             return None
         found = found[name]
     return _plain(found) if isinstance(found, Mapping) else None
+
+
+def check_column(adata: AnnData, argument: str, key: str) -> None:
+    """Stop where a column of ``adata.obs`` that ``argument`` names is not there.
+
+    Raises
+    ------
+    MissingKeyError
+        It is not.
+    """
+    if key not in adata.obs:
+        there = ", ".join(map(repr, adata.obs.columns)) or "none"
+        msg = f"{argument}={key!r} is not in adata.obs; its columns are {there}."
+        raise MissingKeyError(msg)
 
 
 def check_free(

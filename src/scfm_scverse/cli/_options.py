@@ -24,4 +24,10 @@ GeneSymbols = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Column of var with gene symbols; the index if left out.")
 ]
 Organism = Annotated[Literal["human", "mouse"] | None, typer.Option(help="Told by the gene names if left out.")]
+OntologyKey = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of the labelled cells' obs with Cell Ontology ids.")
+]
+BatchKey = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of the labelled cells' obs with donors or studies.")
+]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]

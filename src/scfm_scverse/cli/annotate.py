@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from ._files import annotation_elements, choose_target, columns_not_written, require_writable
-from ._options import Device, GeneSymbols, InPlace, Input, Layer, Model, Normalized, Organism, Output, UseRaw
+from ._options import (
+    BatchKey,
+    Device,
+    GeneSymbols,
+    InPlace,
+    Input,
+    Layer,
+    Model,
+    Normalized,
+    OntologyKey,
+    Organism,
+    Output,
+    UseRaw,
+)
 
 
 def annotate(
@@ -22,12 +35,8 @@ def annotate(
     labels_key: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with labels.")
     ] = None,
-    ontology_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with Cell Ontology ids.")
-    ] = None,
-    batch_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the reference's obs with donors or studies.")
-    ] = None,
+    ontology_key: OntologyKey = None,
+    batch_key: BatchKey = None,
     model: Model = "scfm-mini",
     alpha: Annotated[float, typer.Option(help="Share of prediction sets that may miss the true class.")] = 0.1,
     groupby: Annotated[

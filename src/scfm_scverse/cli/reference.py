@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._files import require_folder
-from ._options import Device, GeneSymbols, Input, Layer, Model, Normalized, Organism, UseRaw
+from ._options import BatchKey, Device, GeneSymbols, Input, Layer, Model, Normalized, OntologyKey, Organism, UseRaw
 
 if TYPE_CHECKING:
     from ..reference import Reference
@@ -23,12 +23,8 @@ def build(
     file: Input,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Reference to write; ends in .h5ad.")],
     labels_key: Annotated[str, typer.Option(metavar="COLUMN", help="Column of obs with labels.")],
-    ontology_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of obs with Cell Ontology ids.")
-    ] = None,
-    batch_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of obs with donors or studies.")
-    ] = None,
+    ontology_key: OntologyKey = None,
+    batch_key: BatchKey = None,
     model: Model = "scfm-mini",
     layer: Layer = None,
     use_raw: UseRaw = False,

@@ -27,14 +27,15 @@ def report(
 
     from .. import report as write_report
     from .. import tl
+    from .._record import check_column
     from ..io.files import read_adata
     from ..reporting._report import page_path
-    from ..tl._annotation import check_column
 
     mpl.use("agg")
     require_folder(page_path(output))
     adata = read_adata(file, backed=True)
-    check_column(adata, "sample_key", sample_key)
+    if sample_key is not None:
+        check_column(adata, "sample_key", sample_key)
     if f"{key}_cell_type" not in adata.obs:
         tl.annotate(adata, key_added=key)
     write_report(adata, output, key=key, sample_key=sample_key, name=file.name)

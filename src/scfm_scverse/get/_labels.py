@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import InputError, MissingKeyError
+from .._errors import InputError
 from .._logging import say
+from .._record import check_column
 from ..ontology.match import match_labels
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ def names_of(adata: AnnData, argument: str, column: str) -> pd.CategoricalIndex[
     """
     import pandas as pd
 
-    if column not in adata.obs:
-        there = ", ".join(map(repr, adata.obs.columns)) or "none"
-        msg = f"{argument}={column!r} is not in adata.obs; its columns are {there}."
-        raise MissingKeyError(msg)
+    check_column(adata, argument, column)
     values = adata.obs[column]
     n_missing = int(values.isna().sum())
     if n_missing == len(values):

@@ -8,13 +8,13 @@ import numpy as np
 
 from .._errors import InputError, MissingKeyError
 from .._record import read_record
+from ..reference.sets import SEPARATOR
 from ._tables import annotation
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-SEPARATOR = "|"
 BY = ("size", "label", "pair")
 
 

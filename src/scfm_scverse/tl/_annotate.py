@@ -11,7 +11,7 @@ import numpy as np
 
 from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
-from .._record import check_free, record
+from .._record import check_column, check_free, record
 from ..models import CellModel, load
 from ..reference import Reference, load_default_reference
 from ..reference.answer import UNKNOWN, name_cells
@@ -19,7 +19,6 @@ from ._annotation import (
     MALIGNANT,
     call_malignant,
     check_alpha,
-    check_column,
     check_donors,
     marker_table,
     mean_set_size,
@@ -156,8 +155,9 @@ def annotate(
     check_donors(donor_key, malignant=malignant)
     cell_model = load(model) if isinstance(model, str) else model
     adata = receiver(adata, key_added, copy=copy)
-    check_column(adata, "groupby", groupby)
-    check_column(adata, "donor_key", donor_key)
+    for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
+        if key is not None:
+            check_column(adata, argument, key)
     columns = [f"{key_added}_{name}" for name in (*COLUMNS, *OPTIONAL_COLUMNS[:3])]
     check_free(adata, "obs", columns, verb="annotate", record_key=key_added)
     check_free(adata, "obsm", [f"{key_added}_probabilities"], verb="annotate", record_key=key_added)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import InputError, MissingKeyError
+from .._errors import InputError
 from .._logging import say
 from .._record import read_record
 from ..genes import load_gene_table
@@ -39,14 +39,6 @@ def check_donors(donor_key: str | None, *, malignant: bool) -> None:
     if donor_key is not None and not malignant:
         msg = f"Found donor_key={donor_key!r} without malignant=True, for which alone it counts; pass both or none."
         raise InputError(msg)
-
-
-def check_column(adata: AnnData, argument: str, key: str | None) -> None:
-    """Stop where a column of obs is not there."""
-    if key is not None and key not in adata.obs:
-        there = ", ".join(map(repr, adata.obs.columns)) or "none"
-        msg = f"{argument}={key!r} is not in adata.obs; its columns are {there}."
-        raise MissingKeyError(msg)
 
 
 def write_answer(adata: AnnData, answer: Answer, key: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError
 from .._logging import say
-from .._record import check_free, read_record, record
+from .._record import check_column, check_free, read_record, record
 from ..copy_number import CopyNumber, is_normal_lineage, malignant_score, measure_copy_number, order_genes
 from ..genes import load_gene_table, names_and_hints, resolve_genes
 from ..io.blocks import iter_blocks
@@ -168,16 +168,9 @@ def _check_free(adata: AnnData, key: str) -> None:
     check_free(adata, "obsm", [f"X_{key}_copy_number"], verb=VERB, record_key=key)
 
 
-def _column(adata: AnnData, key: str, argument: str) -> Any:
-    if key not in adata.obs:
-        there = ", ".join(map(repr, adata.obs.columns)) or "none"
-        msg = f"{argument}={key!r} is not in adata.obs; its columns are {there}."
-        raise MissingKeyError(msg)
-    return adata.obs[key]
-
-
 def _roles_by_column(adata: AnnData, key: str, wanted: str | Sequence[str] | None) -> _Roles:
-    column = _column(adata, key, "reference_key").astype(str)
+    check_column(adata, "reference_key", key)
+    column = adata.obs[key].astype(str)
     values = [wanted] if isinstance(wanted, str) else list(map(str, wanted or []))
     missing = [value for value in values if value not in set(column)]
     if missing or not values:
@@ -254,7 +247,8 @@ def _measure(
 def _donors(adata: AnnData, key: str | None) -> tuple[list[str], NDArray[np.intp]]:
     if key is None:
         return ["all cells"], np.zeros(adata.n_obs, np.intp)
-    column = _column(adata, key, "donor_key")
+    check_column(adata, "donor_key", key)
+    column = adata.obs[key]
     if column.isna().any():
         msg = f"Found {int(column.isna().sum())} cells without a donor in adata.obs[{key!r}]; expected one for each."
         raise InputError(msg)
