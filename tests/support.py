@@ -49,6 +49,26 @@ def small_counts(n_cells: int = 30, seed: int = 0) -> AnnData:
     return adata
 
 
+_MARKERS = ("CD3D CD3E CD3G IL32 IL7R LTB TRAC TRBC1 TRBC2", "CD19 CD74 CD79A CD79B HLA-DRA IGHD IGHM MS4A1 TCL1A")
+
+
+def two_types(n: int = 60, seed: int = 0) -> AnnData:
+    """Cells of two kinds, in two batches: each expresses its own markers and not those of the other."""
+    adata = small_counts(n, seed)
+    kind = np.arange(n) % 2
+    marker = np.array([np.isin(adata.var_names, names.split()) for names in _MARKERS])
+    values = np.where(marker[1 - kind], 0, adata.X.toarray() + 8 * marker[kind])
+    adata.X = values.astype(np.float32)
+    adata.obs["kind"] = np.array(["T/NK cell", "B cell"])[kind]
+    adata.obs["batch"] = np.where(np.arange(n) < n // 2, "one", "two")
+    return adata
+
+
+def embedded_again(*_: object, **__: object) -> None:
+    """Stands for ``tl.embed`` where it must not be called."""
+    raise AssertionError
+
+
 def annotated_by_hand(labels: Mapping[str, str] = HAND_MADE, per_label: int = 15) -> AnnData:
     """Counts and an annotation whose every number is known: the terms of some labels, as many cells each.
 
