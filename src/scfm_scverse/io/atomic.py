@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from .._errors import FileError
 
+_TRIES = 40  # of removing a folder, 2 s in all
 _KEPT = 2**20  # bytes of a write that is kept after a failure; the tables of HDF5 are far smaller
 
 
@@ -27,15 +29,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()  # through a link, the file that it names
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-            temporary = Path(folder) / path.name
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}."))
+        try:
+            temporary = folder / path.name
             yield temporary
             _to_disk(temporary)
             _put(temporary, path)
+        finally:
+            _remove(folder)
     except OSError as error:
         reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error.strerror or error
         msg = f"Cannot write {path}: {reason}. It is as it was: free space or choose another path."
         raise FileError(msg) from error
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; again where threads of zarr, after a failure, still write into it."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
+    shutil.rmtree(folder)
 
 
 @contextmanager
