@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scfm_scverse.models import Wanted
 from scfm_scverse.models.scfm_mini import ScfmMini
 from scfm_scverse.ontology import load_ontology
 from scfm_scverse.reference.build import Labels, fit_reference
@@ -54,7 +55,7 @@ def embed_study(model: ScfmMini, study: Study) -> NDArray[np.float32]:
     tokens = Tokens(
         values.indptr.astype(np.int64), column[column >= 0][values.indices], values.data.astype(np.float32), measured
     )
-    cell = model.encode(tokens, frozenset({"cell"}), device=torch.device("cpu"), dtype=torch.float32)["cell"]
+    cell = model.encode(tokens, Wanted(), device=torch.device("cpu"), dtype=torch.float32).cell
     return cell.numpy()
 
 

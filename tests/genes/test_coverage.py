@@ -19,7 +19,9 @@ def rows_of(names: list[str]) -> np.ndarray:
 
 def test_small_panel_that_is_found_is_covered() -> None:
     whole = rows_of(list(load_gene_table().row_of_symbol)[:6000] + PANEL)
-    share = check_coverage(resolve_genes(PANEL), whole, np.ones(5))
+    match = resolve_genes(PANEL)
+    share = coverage(match, whole, np.ones(5))
+    check_coverage(match, share)
     assert (share.genes, share.counts) == (1.0, 1.0)
     assert share.model == pytest.approx(5 / len(np.unique(whole)))
 
@@ -56,7 +58,7 @@ def test_nothing_is_not_covered() -> None:
 def test_few_counts_stop_with_what_was_found_and_what_helps() -> None:
     match = resolve_genes([*STRANGE, "CD3D"])
     with pytest.raises(GeneMatchError) as error:
-        check_coverage(match, rows_of(PANEL), np.array([100.0] * 5 + [1.0]), model="scfm-mini")
+        check_coverage(match, coverage(match, rows_of(PANEL), np.array([100.0] * 5 + [1.0])), model="scfm-mini")
     text = str(error.value)
     assert "1 of 6 genes of the data, with 0.2% of its counts, are known to scfm-mini" in text
     for part in ("human symbols", "'strange0'", "organism=", "gene_symbols="):
@@ -66,13 +68,13 @@ def test_few_counts_stop_with_what_was_found_and_what_helps() -> None:
 def test_wrong_organism_stops() -> None:
     mouse = resolve_genes(["Xkr4", "Gm1992", "H2-K1", "H2-Ab1"], organism="human")
     with pytest.raises(GeneMatchError, match="organism='mouse'"):
-        check_coverage(mouse, rows_of(PANEL), np.ones(4))
+        check_coverage(mouse, coverage(mouse, rows_of(PANEL), np.ones(4)))
 
 
 def test_some_counts_warn_once_at_the_caller() -> None:
     match = resolve_genes([*STRANGE, "CD3D"])
     with pytest.warns(UserWarning, match=r"Only 1 of 6 genes of the data, with 28\.6% of its counts") as seen:
-        check_coverage(match, rows_of(PANEL), np.array([1.0] * 5 + [2.0]))
+        check_coverage(match, coverage(match, rows_of(PANEL), np.array([1.0] * 5 + [2.0])))
     assert len(seen) == 1
     assert seen[0].filename == __file__
 
@@ -82,10 +84,10 @@ def test_thresholds(known: float, outcome: str) -> None:
     match = resolve_genes(["NOTAGENE", "CD3D"])
     totals = np.array([1000 - 1000 * known, 1000 * known])
     if outcome == "quiet":
-        check_coverage(match, rows_of(PANEL), totals)
+        check_coverage(match, coverage(match, rows_of(PANEL), totals))
     elif outcome == "warn":
         with pytest.warns(UserWarning, match="of its counts"):
-            check_coverage(match, rows_of(PANEL), totals)
+            check_coverage(match, coverage(match, rows_of(PANEL), totals))
     else:
         with pytest.raises(GeneMatchError):
-            check_coverage(match, rows_of(PANEL), totals)
+            check_coverage(match, coverage(match, rows_of(PANEL), totals))

@@ -23,10 +23,20 @@ def test_device_that_is_not_there_is_one_line_that_names_the_others(name: str) -
 
 
 def test_dtype_is_the_one_asked_for() -> None:
-    assert choose_dtype("auto") == choose_dtype("float32") == torch.float32
-    assert choose_dtype("bfloat16") == torch.bfloat16
+    cpu = torch.device("cpu")
+    assert choose_dtype("auto", cpu) == choose_dtype("float32", cpu) == torch.float32
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16
     with pytest.raises(InputError, match=r"dtype='float16'.*'auto', 'float32', 'bfloat16'"):
-        choose_dtype("float16")
+        choose_dtype("float16", cpu)
+
+
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch, has_instructions: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_instructions)
+    expected = torch.bfloat16 if has_instructions else torch.float32
+    assert choose_dtype("auto", torch.device("cpu"), bears_bfloat16=True) == expected
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
 
 
 def test_threads_are_put_back_also_after_an_error() -> None:

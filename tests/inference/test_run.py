@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scfm_scverse.inference import encode_cells
+from scfm_scverse.inference import encode_cells, encode_groups
 from scfm_scverse.io.blocks import iter_blocks
-from scfm_scverse.models import load
+from scfm_scverse.models import Encoded, Wanted, load
 from scfm_scverse.tokens import LogValues, Tokens
 
 N_GENES = 5
@@ -28,19 +28,21 @@ class Summing:
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def encode(self, minibatch: Tokens, want: frozenset[str], **_: object) -> dict[str, torch.Tensor]:
-        assert want == {"cell"}
+    def encode(self, minibatch: Tokens, want: Wanted, **_: object) -> Encoded:
+        assert want.outputs == {"cell"}
         self.seen.append(minibatch.lengths)
         sums = np.add.reduceat(minibatch.values, minibatch.indptr[:-1])
-        return {"cell": torch.from_numpy(np.stack([minibatch.lengths, sums], axis=1).astype(np.float32))}
+        return Encoded(cell=torch.from_numpy(np.stack([minibatch.lengths, sums], axis=1).astype(np.float32)))
 
 
 def embed(counts: np.ndarray, block_size: int, batch_size: int | None = None) -> tuple[np.ndarray, Summing]:
     """Embed dense counts with the model that sums."""
     model = Summing()
     blocks = iter_blocks(sp.csr_matrix(counts), block_size=block_size)
-    found = encode_cells(blocks, len(counts), model=model, tokenize=tokenize, batch_size=batch_size, device="cpu")
-    return found, model
+    groups = encode_groups(
+        blocks, len(counts), model=model, tokenize=tokenize, want=Wanted(), batch_size=batch_size, device="cpu"
+    )
+    return encode_cells(groups, len(counts), model.spec.dim), model
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.none() | st.integers(1, 9), st.integers(0, 3))
@@ -59,7 +61,7 @@ def test_rows_come_in_the_order_of_the_cells(n: int, block_size: int, batch_size
 
 
 def test_minibatches_hold_cells_of_similar_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scfm_scverse.inference.run.TOKEN_BUDGET", 10)
+    monkeypatch.setattr(Summing, "spec", replace(Summing.spec, minibatch_tokens=10))
     counts = (np.arange(N_GENES) < np.arange(40)[:, None] % (N_GENES + 1)).astype(np.float32)
     _, model = embed(counts, block_size=40)
     assert len(model.seen) > 3

@@ -16,9 +16,9 @@ from scfm_scverse.models import registry
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave no trace in the registry."""
     monkeypatch.setattr(registry, "_loaders", {})
-    models.load.cache_clear()
+    registry._load_registered.cache_clear()
     yield
-    models.load.cache_clear()
+    registry._load_registered.cache_clear()
 
 
 def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from naive.ridge import naive_cell_vectors
 from scfm_scverse._errors import CheckpointError, InputError
 from scfm_scverse.io.safetensors import load_tensors, save_tensors
-from scfm_scverse.models import load
+from scfm_scverse.models import Wanted, load
 from scfm_scverse.models.scfm_mini import WEIGHTS, MiniWeights, ScfmMini, from_tensors, load_scfm_mini
 from scfm_scverse.tokens import Tokens
 
-CELL, CPU = frozenset({"cell"}), torch.device("cpu")
+CELL, CPU = Wanted(), torch.device("cpu")
 
 
 def tokens_of(values: np.ndarray, measured: np.ndarray) -> Tokens:
@@ -46,7 +46,7 @@ def test_cell_vectors_are_those_of_the_naive_twin(seed: int, n: int, v: int, d: 
     measured = rng.random(v) < 0.8
     measured[0] = True
     values = (rng.gamma(1, 3, (n, v)) * (rng.random((n, v)) < 0.5) * measured).astype(np.float32)
-    found = model.encode(tokens_of(values, measured), CELL, device=CPU, dtype=torch.float32)["cell"].numpy()
+    found = model.encode(tokens_of(values, measured), CELL, device=CPU, dtype=torch.float32).cell.numpy()
     expected = naive_cell_vectors(values, measured, weights.embedding, weights.mean, weights.sd, ridge)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-4)
@@ -69,14 +69,14 @@ def test_real_weights_agree_with_the_naive_twin(real_tokens: Tokens) -> None:
     expected = naive_cell_vectors(
         values, real_tokens.measured, weights.embedding, weights.mean, weights.sd, weights.ridge
     )
-    found = model.encode(real_tokens, CELL, device=CPU, dtype=torch.float32)["cell"].numpy()
+    found = model.encode(real_tokens, CELL, device=CPU, dtype=torch.float32).cell.numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
 def test_bfloat16_stays_near_float32(real_tokens: Tokens) -> None:
     exact, short = (
-        load("scfm-mini").encode(real_tokens, CELL, device=CPU, dtype=dtype)["cell"]
+        load("scfm-mini").encode(real_tokens, CELL, device=CPU, dtype=dtype).cell
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert short.dtype == torch.float32
@@ -84,8 +84,13 @@ def test_bfloat16_stays_near_float32(real_tokens: Tokens) -> None:
 
 
 def test_output_that_the_model_does_not_have_is_an_error(real_tokens: Tokens) -> None:
-    with pytest.raises(InputError, match=r"scfm-mini gives \['cell'\]; it was asked for \['cell', 'fate'\]"):
-        load("scfm-mini").encode(real_tokens, frozenset({"cell", "fate"}), device=CPU, dtype=torch.float32)
+    want = Wanted(frozenset({"cell", "expression"}))
+    with pytest.raises(InputError, match="scfm-mini gives cell; it was asked for cell, expression"):
+        load("scfm-mini").encode(real_tokens, want, device=CPU, dtype=torch.float32)
+    with pytest.raises(InputError, match="pooling='mean'; expected None"):
+        load("scfm-mini").encode(real_tokens, Wanted(pooling="mean"), device=CPU, dtype=torch.float32)
+    with pytest.raises(InputError, match="output_layer=-3; expected None"):
+        load("scfm-mini").encode(real_tokens, Wanted(layer=-3), device=CPU, dtype=torch.float32)
 
 
 def test_gene_never_measured_has_no_influence(real_tokens: Tokens) -> None:
@@ -94,7 +99,7 @@ def test_gene_never_measured_has_no_influence(real_tokens: Tokens) -> None:
     embedding = model.weights.embedding.copy()
     embedding[unseen] = 5
     other = ScfmMini(replace(model.weights, embedding=embedding), model.spec)
-    first, second = (m.encode(real_tokens, CELL, device=CPU, dtype=torch.float32)["cell"] for m in (model, other))
+    first, second = (m.encode(real_tokens, CELL, device=CPU, dtype=torch.float32).cell for m in (model, other))
     assert torch.equal(first, second)
 
 

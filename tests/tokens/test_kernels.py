@@ -16,8 +16,8 @@ def test_second_process_compiles_nothing(tmp_path: Path) -> None:
     code = f"""
 import os
 os.environ["NUMBA_CACHE_DIR"] = {str(tmp_path)!r}
-from scfm_scverse.tokens.kernels import scaled_tokens
-stats = scaled_tokens.stats
+from scfm_scverse.tokens.kernels import gathered_tokens
+stats = gathered_tokens.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
     assert [run_python(code) for _ in range(2)] == ["0 1", "1 0"]

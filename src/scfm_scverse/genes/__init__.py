@@ -6,6 +6,7 @@ from .coverage import Coverage, check_coverage, coverage
 from .detect import detect_names
 from .hints import names_and_hints
 from .match import HOW, GeneMatch
+from .place import place_names
 from .resolve import resolve_genes
 from .table import GeneTable, load_gene_table
 
@@ -19,5 +20,6 @@ __all__ = [
     "detect_names",
     "load_gene_table",
     "names_and_hints",
+    "place_names",
     "resolve_genes",
 ]

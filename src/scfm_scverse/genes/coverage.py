@@ -55,7 +55,17 @@ def coverage(
         values), the share of counts is the share of genes.
     """
     vocabulary = np.unique(vocabulary_rows[vocabulary_rows >= 0])
-    found = match.is_gene & np.isin(match.rows, vocabulary) & (match.rows >= 0)
+    return coverage_of(match, np.where(np.isin(match.rows, vocabulary), match.rows, -1), len(vocabulary), gene_totals)
+
+
+def coverage_of(
+    match: GeneMatch,
+    position: NDArray[np.integer],
+    n_model: int,
+    gene_totals: NDArray[np.floating] | None = None,
+) -> Coverage:
+    """Measure the coverage where the position of each gene in the model [g] is known, -1 where it has none."""
+    found = match.is_gene & (position >= 0)
     n_genes = int(match.is_gene.sum())
     genes = float(found.sum() / n_genes) if n_genes else 0.0
     counts = genes
@@ -63,31 +73,26 @@ def coverage(
         totals = np.where(match.is_gene, np.asarray(gene_totals, dtype=np.float64), 0.0)
         if (totals >= 0).all() and totals.sum() > 0:
             counts = float(totals[found].sum() / totals.sum())
-    measured = len(np.unique(match.rows[found]))
+    measured = len(np.unique(position[found]))
     return Coverage(
         n_genes=n_genes,
         n_found=int(found.sum()),
-        n_model=len(vocabulary),
+        n_model=n_model,
         genes=genes,
         counts=counts,
-        model=measured / len(vocabulary) if len(vocabulary) else 0.0,
+        model=measured / n_model if n_model else 0.0,
     )
 
 
-def check_coverage(
-    match: GeneMatch,
-    vocabulary_rows: NDArray[np.integer],
-    gene_totals: NDArray[np.floating] | None = None,
-    *,
-    model: str = "the model",
-    stacklevel: int = 2,
-) -> Coverage:
-    """Measure the coverage; stop below 10 % of the data's counts and warn below 50 %.
+def check_coverage(match: GeneMatch, share: Coverage, *, model: str = "the model", stacklevel: int = 2) -> None:
+    """Stop below 10 % of the data's counts and warn below 50 %.
 
     Parameters
     ----------
-    match, vocabulary_rows, gene_totals
-        As in :func:`coverage`.
+    match
+        The genes of the data.
+    share
+        How much of them is known.
     model
         How the messages call the model.
     stacklevel
@@ -98,16 +103,15 @@ def check_coverage(
     GeneMatchError
         If less than 10 % of the data's counts lie on genes that the model knows.
     """
-    share = coverage(match, vocabulary_rows, gene_totals)
     if share.counts >= WARN_BELOW:
-        return share
+        return
     numbers = (
         f"{share.n_found:,} of {share.n_genes:,} genes of the data, with {share.counts:.1%} of its counts, "
         f"are known to {model}"
     )
     if share.counts >= STOP_BELOW:
         warnings.warn(f"Only {numbers}; results rest on those.", UserWarning, stacklevel=stacklevel)
-        return share
+        return
     msg = (
         f"Only {numbers}; at least {STOP_BELOW:.0%} of the counts are needed. Found {match.describe()}, "
         f"such as {', '.join(map(repr, match.names[:5]))}. "

@@ -1,5 +1,6 @@
 """From blocks of a matrix to arrays, one row a cell, in the order in which the cells came."""
 
-from .run import encode_cells
+from .resume import Partial
+from .run import encode_cells, encode_groups
 
-__all__ = ["encode_cells"]
+__all__ = ["Partial", "encode_cells", "encode_groups"]

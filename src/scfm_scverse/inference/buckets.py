@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+GPU_FACTOR = 32  # a GPU is busy only with many more tokens at once than a CPU's caches hold
+
+
+def token_budget(on_cpu: int, device: torch.device) -> int:
+    """Tokens of a minibatch on a device, for a model that takes ``on_cpu`` of them on a CPU."""
+    return on_cpu if device.type == "cpu" else GPU_FACTOR * on_cpu
 
 
 def minibatches(

@@ -1,37 +1,37 @@
-"""Blocks of CSR rows in, one array of cell embeddings out."""
+"""Blocks of CSR rows in, answers of a model out, in minibatches of cells of like length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._logging import progress
-from .._settings import settings
+from .._logging import progress_bar
 from ..tokens import Tokens
-from .buckets import minibatches
+from .buckets import minibatches, token_budget
 from .device import Dtype, choose_device, choose_dtype, cpu_threads
 
 if TYPE_CHECKING:
-    from ..models.base import CellModel
+    from ..models.base import CellModel, Encoded, Wanted
+    from .resume import Partial
 
-TOKEN_BUDGET = 2**20
 
-
-def encode_cells(
+def encode_groups(
     blocks: Iterable[tuple[int, sp.csr_matrix]],
     n_cells: int,
     *,
     model: CellModel,
     tokenize: Callable[[sp.csr_matrix], Tokens],
+    want: Wanted,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
-) -> NDArray[np.float32]:
-    """Embed every cell.
+    done: NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+    """Run a model over every cell that has tokens.
 
     Parameters
     ----------
@@ -41,25 +41,66 @@ def encode_cells(
         Number of cells.
     model, tokenize
         The model and its tokeniser for this matrix.
+    want
+        What is read of the model.
     batch_size
         Cells in a minibatch at most; ``None`` cuts by tokens alone.
     device, dtype
         Where and how precisely the model computes.
+    done
+        Cells to leave out [n].
+
+    Yields
+    ------
+    Positions of the cells of a minibatch, [b], and what the model says of them.
+    """
+    where = choose_device(device)
+    precision = choose_dtype(dtype, where, bears_bfloat16=model.spec.bfloat16)
+    budget = token_budget(model.spec.minibatch_tokens, where)
+    with cpu_threads(), progress_bar(n_cells, unit="cell", label=f"running {model.spec.name}") as advance:
+        for first, block in blocks:
+            n = block.shape[0]
+            left = np.ones(n, bool) if done is None else ~done[first : first + n]
+            if left.any():
+                tokens = tokenize(block)
+                left &= tokens.lengths > 0
+                cells = np.flatnonzero(left)
+                for group in minibatches(tokens.lengths[cells], token_budget=budget, batch_size=batch_size):
+                    chosen = cells[group]
+                    yield first + chosen, model.encode(tokens.take(chosen), want, device=where, dtype=precision)
+                    advance(len(chosen))
+            advance(n - int(left.sum()))
+
+
+def encode_cells(
+    groups: Iterable[tuple[NDArray[np.int64], Encoded]], n_cells: int, dim: int, partial: Partial | None = None
+) -> NDArray[np.float32]:
+    """Gather the embeddings of cells.
+
+    Parameters
+    ----------
+    groups
+        What :func:`encode_groups` yields.
+    n_cells
+        Number of cells.
+    dim
+        Width of an embedding, where no cell tells it.
+    partial
+        Where finished cells are kept, and found again if the work was cut short.
 
     Returns
     -------
-    float32 [n, d] in the order of the cells. A cell without tokens gives a row of NaN.
+    float32 [n, d] in the order of the cells. A cell that no group holds, having no tokens, gets a row of NaN.
     """
-    where, precision = choose_device(device), choose_dtype(dtype)
-    out = np.full((n_cells, model.spec.dim), np.nan, dtype=np.float32)
-    n_blocks = -(-n_cells // settings.block_size)
-    with cpu_threads():
-        for first, block in progress(blocks, total=n_blocks, unit="block", label=f"embedding with {model.spec.name}"):
-            tokens = tokenize(block)
-            lengths = tokens.lengths
-            filled = np.flatnonzero(lengths)
-            for group in minibatches(lengths[filled], token_budget=TOKEN_BUDGET, batch_size=batch_size):
-                cells = filled[group]
-                answer = model.encode(tokens.take(cells), frozenset({"cell"}), device=where, dtype=precision)
-                out[first + cells] = answer["cell"].float().cpu().numpy()
-    return out
+    out: NDArray[np.float32] | None = None if partial is None else partial.rows
+    for cells, answer in groups:
+        if answer.cell is None:
+            continue
+        rows = answer.cell.float().cpu().numpy()
+        if out is None:
+            shape = (n_cells, rows.shape[1])
+            out = np.full(shape, np.nan, np.float32) if partial is None else partial.start(shape)
+        out[cells] = rows
+        if partial is not None:
+            partial.finish(cells)
+    return np.full((n_cells, dim), np.nan, np.float32) if out is None else np.array(out)

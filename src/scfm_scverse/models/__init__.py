@@ -1,6 +1,18 @@
-"""Models behind one interface: load one by its name, list those that are there, register your own."""
+"""Models behind one interface: load one by its name or from its authors' files, list them, register your own."""
 
-from .base import CellModel, Columns, ModelSpec
+from .base import Attention, AttentionRows, CellModel, Columns, Encoded, GeneRows, ModelSpec, Wanted
 from .registry import available, load, register
 
-__all__ = ["CellModel", "Columns", "ModelSpec", "available", "load", "register"]
+__all__ = [
+    "Attention",
+    "AttentionRows",
+    "CellModel",
+    "Columns",
+    "Encoded",
+    "GeneRows",
+    "ModelSpec",
+    "Wanted",
+    "available",
+    "load",
+    "register",
+]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .._errors import InputError
+from .layouts import load_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,26 +48,34 @@ def register(name: str, loader: Callable[[], CellModel]) -> None:
         msg = f"A model called {name!r} is registered already; expected a new name."
         raise InputError(msg)
     _loaders[name] = loader
-    load.cache_clear()
+    _load_registered.cache_clear()
 
 
-@cache
-def load(name: str) -> CellModel:
-    """Load a model by its name.
+def load(model: str | Path, **options: Any) -> CellModel:
+    """Load a model by its name, or the checkpoint that its authors released.
+
+    A checkpoint is recognised by its files and read without executing anything. Every tensor finds its place or is
+    listed in ``model.report()``.
 
     Parameters
     ----------
-    name
-        One of the names that :func:`available` lists. Asked twice, the same object is returned.
+    model
+        One of the names that :func:`available` lists (asked twice, the same object is returned), or the path of a
+        checkpoint: a scGPT folder, a Geneformer folder, scFoundation's ``models.ckpt``, scBERT's
+        ``panglao_pretrain.pth``.
+    **options
+        Options of a checkpoint's family, such as ``mode="original"``; a wrong one is answered with the right ones.
 
     Returns
     -------
-    A model; ``model.spec`` says what it is.
+    A model; ``model.spec`` says what it is, ``model.report()`` what was loaded.
 
     Raises
     ------
     InputError
-        No model has this name.
+        No model has this name, or an option does not exist.
+    CheckpointError
+        The files are of no known layout, damaged, or lack a tensor.
 
     Examples
     --------
@@ -73,11 +83,24 @@ def load(name: str) -> CellModel:
     >>> scfm.models.load("scfm-mini").spec.organism
     'human'
     """
-    loaders = _all_loaders()
-    if name not in loaders:
-        msg = f"There is no model {name!r}; the models are {', '.join(map(repr, sorted(loaders)))}."
-        raise InputError(msg)
-    return loaders[name]()
+    name = str(model)
+    if name in _all_loaders():
+        if options:
+            msg = f"Found the option {next(iter(options))!r}; {name} has none."
+            raise InputError(msg)
+        return _load_registered(name)
+    if Path(model).exists():
+        return load_checkpoint(Path(model), options)
+    msg = (
+        f"There is no model {name!r} and no file of that name; the models are "
+        f"{', '.join(map(repr, sorted(_all_loaders())))}, others are loaded by the path of their files."
+    )
+    raise InputError(msg)
+
+
+@cache
+def _load_registered(name: str) -> CellModel:
+    return _all_loaders()[name]()
 
 
 def available() -> pd.DataFrame:

@@ -6,7 +6,7 @@ regression over the genes that the data set measured. Any gene panel can therefo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,11 +16,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._errors import CheckpointError, InputError
-from ..genes import load_gene_table
+from .._errors import CheckpointError
+from ..checkpoints import LoadReport
+from ..genes import GeneMatch, load_gene_table, place_names
 from ..io.safetensors import hash_tensors, load_tensors
 from ..tokens import LogValues, Tokens
-from .base import Columns, ModelSpec, Output
+from .base import Columns, Encoded, ModelSpec, Wanted, check_wanted
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,10 @@ class ScfmMini:
         """Rows of the gene table that the vocabulary stands for, [v]."""
         return load_gene_table().rows_of_ensembl(self.spec.genes)
 
+    def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
+        """Return the position in the vocabulary of each name of a data set, [g]."""
+        return place_names(match, ids, self.spec.genes, self.gene_rows)
+
     def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
         """Return the tokeniser of a matrix with these columns."""
         return LogValues(
@@ -86,15 +91,19 @@ class ScfmMini:
             base=columns.base,
         )
 
-    def encode(
-        self, minibatch: Tokens, want: frozenset[Output], *, device: torch.device, dtype: torch.dtype
-    ) -> dict[Output, torch.Tensor]:
+    def gene_vectors(self) -> NDArray[np.float32]:
+        """Return the vector of each gene, [v, d]."""
+        return self.weights.embedding
+
+    def report(self) -> LoadReport:
+        """Return what was loaded."""
+        return LoadReport(source=self.spec.id, layout="scfm-mini", placed=TENSORS)
+
+    def encode(self, minibatch: Tokens, want: Wanted, *, device: torch.device, dtype: torch.dtype) -> Encoded:
         """Return unit vectors [b, d]; the only output is ``"cell"``."""
         import torch
 
-        if not want <= self.spec.outputs:
-            msg = f"{self.spec.name} gives {sorted(self.spec.outputs)}; it was asked for {sorted(want)}."
-            raise InputError(msg)
+        check_wanted(self.spec, want)
         table, zero, scale = self._tables(minibatch.measured.tobytes(), device, dtype)
         ids = torch.from_numpy(minibatch.ids).to(device)
         values = torch.from_numpy(minibatch.values).to(device)
@@ -108,7 +117,7 @@ class ScfmMini:
             mode="sum",
             per_sample_weights=shift.to(dtype),
         )
-        return {"cell": torch.nn.functional.normalize(vectors.float() + zero, dim=1)}
+        return Encoded(cell=torch.nn.functional.normalize(vectors.float() + zero, dim=1))
 
     @lru_cache(maxsize=2)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
     def _tables(

@@ -97,7 +97,7 @@ def marker_table(model: CellModel, reference: Reference, labels: NDArray[np.str_
     if reference.markers is None:
         return columns
     table = load_gene_table()
-    symbol = table.symbol[table.rows_of_ensembl(model.spec.genes)].astype(str)
+    symbol = table.symbol[model.gene_rows].astype(str)
     markers = reference.markers
     for label in np.unique(labels[labels != UNKNOWN]):
         at = int(np.searchsorted(markers.label, label))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._errors import InputError, MissingKeyError
 from .._logging import say
 from .._record import read_record
-from ..genes import load_gene_table, names_and_hints, resolve_genes
+from ..genes import names_and_hints, resolve_genes
 from ..models import CellModel, load
 from ..models.scfm_mini import ScfmMini
 from ..ontology import load_ontology, match_labels
@@ -249,4 +249,7 @@ def _measured(adata: AnnData, model: CellModel, written: Mapping[str, Any]) -> N
     symbols = written.get("gene_symbols")
     names, ids = names_and_hints(var, symbols if symbols in var else None)
     match = resolve_genes(names, ids=ids, organism=written.get("organism"))
-    return np.isin(load_gene_table().rows_of_ensembl(model.spec.genes), match.rows[match.rows >= 0])
+    measured = np.zeros(len(model.spec.genes), bool)
+    position = model.positions(match, ids)
+    measured[position[position >= 0]] = True
+    return measured

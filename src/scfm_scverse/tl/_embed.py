@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from .._logging import say
 from .._record import check_free, read_record, record
-from ..models import CellModel, load
+from ..models import CellModel, Wanted, load
+from ..models.base import check_wanted
 from ._query import embed_query, make_actual, read_query, receiver
 
 if TYPE_CHECKING:
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
 def embed(
     adata: AnnData,
     *,
-    model: str | CellModel = "scfm-mini",
+    model: str | Path | CellModel = "scfm-mini",
     key_added: str | None = None,
     layer: str | None = None,
     use_raw: bool = False,
     normalized: bool | None = None,
     gene_symbols: str | None = None,
     organism: Literal["human", "mouse"] | None = None,
+    output_layer: int | None = None,
+    pooling: str | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
@@ -48,7 +52,8 @@ def embed(
     adata
         Cells x genes. A view becomes an actual AnnData; one of a backed AnnData is refused.
     model
-        Name of a model (see :func:`scfm_scverse.models.available`), or a loaded one.
+        Name of a model (see :func:`scfm_scverse.models.available`), path of a checkpoint that its authors released,
+        or a loaded model (see :func:`scfm_scverse.models.load`).
     key_added
         Where the embedding goes; ``None`` takes the model's own key (``"X_scfm"`` for scfm-mini).
     layer
@@ -61,12 +66,19 @@ def embed(
         Column of ``adata.var`` that holds gene symbols, where ``var_names`` are something else.
     organism
         ``"human"`` or ``"mouse"``; ``None`` tells by the names.
+    output_layer
+        Layer that the embedding is read from, counted from the end as in Python: -1 is the last. ``None`` takes what
+        the model's authors read (their own ``emb_layer`` -1 of Geneformer is -2 here).
+    pooling
+        How the vectors of a cell's genes become one; ``None`` takes the model's own way. The others are in
+        ``model.spec.poolings``.
     batch_size
         Cells that go through the model together; ``None`` decides by their length. Does not change the result.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     dtype
-        ``"auto"`` (float32), ``"float32"`` or ``"bfloat16"``.
+        ``"auto"``, ``"float32"`` or ``"bfloat16"``. Automatically bfloat16 where the processor computes in it and the
+        model bears it, else float32.
     copy
         Return a copy instead of writing into ``adata``.
 
@@ -97,7 +109,9 @@ def embed(
     (700, 256)
     """
     started = perf_counter()
-    cell_model = load(model) if isinstance(model, str) else model
+    cell_model = load(model) if isinstance(model, str | Path) else model
+    want = Wanted(layer=output_layer, pooling=pooling)
+    check_wanted(cell_model.spec, want)
     key = key_added or cell_model.spec.key_added
     adata = receiver(adata, key, copy=copy)
     check_free(adata, "obsm", [key], verb="embed", record_key=key, model_id=cell_model.spec.id)
@@ -113,7 +127,7 @@ def embed(
     if batch_size is not None and batch_size < 1:
         msg = f"batch_size={batch_size}; expected 1 at least, or None."
         raise InputError(msg)
-    embedding = embed_query(adata, query, cell_model, batch_size=batch_size, device=device, dtype=dtype)
+    embedding = embed_query(adata, query, cell_model, want=want, batch_size=batch_size, device=device, dtype=dtype)
     make_actual(adata)
     adata.obsm[key] = embedding
     n_empty = int(np.isnan(embedding[:, 0]).sum())
@@ -135,6 +149,8 @@ def embed(
             "use_raw": use_raw,
             "normalized": normalized,
             "gene_symbols": gene_symbols,
+            "output_layer": output_layer,
+            "pooling": pooling,
             "dtype": dtype,
         },
     )

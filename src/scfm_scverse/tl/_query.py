@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from .._errors import CountsError, GeneMatchError, InputError
 from .._logging import say
-from ..genes import Coverage, GeneMatch, check_coverage, coverage, load_gene_table, names_and_hints, resolve_genes
-from ..inference import encode_cells
+from ..genes import Coverage, GeneMatch, check_coverage, load_gene_table, names_and_hints, resolve_genes
+from ..genes.coverage import coverage_of
+from ..inference import encode_cells, encode_groups
 from ..io.blocks import iter_blocks, spread_rows, take_rows
 from ..io.counts import Values, find_values
-from ..models import Columns
+from ..models import Columns, Wanted
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..inference import Partial
     from ..inference.device import Dtype
     from ..models import CellModel
 
@@ -89,35 +91,31 @@ def read_query(
         raise CountsError(msg)
     names, ids = names_and_hints(values.var, gene_symbols)
     match = resolve_genes(names, ids=ids, organism=organism)
-    own = load_gene_table().rows_of_ensembl(model.spec.genes)
-    return Query(values, match, _columns(match, own, values.base), _coverage(values, match, own, model))
+    vocabulary = model.positions(match, ids)
+    columns = Columns(vocabulary=vocabulary, counted=match.is_gene, base=values.base)
+    return Query(values, match, columns, _coverage(values, match, vocabulary, model))
 
 
-def _columns(match: GeneMatch, own: NDArray[np.int32], base: float) -> Columns:
-    position = np.full(len(load_gene_table()) + 1, -1, np.int32)
-    position[own[own >= 0]] = np.flatnonzero(own >= 0)
-    # A row of -1 (unknown name) reads the last entry, which no gene of the table has.
-    return Columns(vocabulary=position[match.rows], counted=match.is_gene, base=base)
-
-
-def _coverage(values: Values, match: GeneMatch, own: NDArray[np.int32], model: CellModel) -> Coverage:
+def _coverage(values: Values, match: GeneMatch, position: NDArray[np.int32], model: CellModel) -> Coverage:
     """Stop where names mean nothing to us, or too few of them are genes of the model."""
     sample = take_rows(values.matrix, spread_rows(values.matrix, SAMPLE))
     totals = np.asarray(sample.sum(axis=0), dtype=np.float64).ravel()
-    # The model may have chosen few genes on purpose, so the warning is about names that the gene table knows.
-    known = np.arange(len(load_gene_table()))
-    check_coverage(match, known, totals, model="the gene table of scfm-scverse", stacklevel=_users_level())
-    share = coverage(match, own, totals)
-    measured = len(np.unique(match.rows[np.isin(match.rows, own[own >= 0])]))
+    # The model may have chosen few genes on purpose, so the warning is about names that nothing here knows.
+    named = np.where(match.rows >= 0, match.rows, position)
+    known = coverage_of(match, named, len(load_gene_table()), totals)
+    check_coverage(match, known, model="the gene table of scfm-scverse", stacklevel=_users_level())
+    n_model = len(model.spec.genes)
+    share = coverage_of(match, position, n_model, totals)
+    measured = round(share.model * n_model)
     if measured < MIN_GENES:
         msg = (
-            f"Found {measured} of the {len(own):,} genes of {model.spec.name} among the {len(match.rows):,} of the "
+            f"Found {measured} of the {n_model:,} genes of {model.spec.name} among the {len(match.rows):,} of the "
             f"data ({match.organism}, {match.kind} names); expected {MIN_GENES} at least. "
             "If the organism is wrong pass organism=, if the symbols are in a column of var pass gene_symbols=."
         )
         raise GeneMatchError(msg)
     say(
-        f"{measured:,} of {len(own):,} genes of {model.spec.name} measured; {share.n_found:,} of {share.n_genes:,} "
+        f"{measured:,} of {n_model:,} genes of {model.spec.name} measured; {share.n_found:,} of {share.n_genes:,} "
         f"genes of the data known to it ({match.organism}, {match.kind} names)"
     )
     return share
@@ -136,18 +134,23 @@ def embed_query(
     query: Query,
     model: CellModel,
     *,
+    want: Wanted,
     batch_size: int | None,
     device: str,
     dtype: Dtype,
+    partial: Partial | None = None,
 ) -> NDArray[np.float32]:
-    """Embed every cell of a query, [n, d]; cells without counts get a row of NaN and are counted."""
+    """Embed every cell of a query, [n, d]; cells without counts get a row of NaN."""
     blocks = iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index)
-    return encode_cells(
+    groups = encode_groups(
         blocks,
         adata.n_obs,
         model=model,
         tokenize=model.tokenizer(query.columns),
+        want=want,
         batch_size=batch_size,
         device=device,
         dtype=dtype,
+        done=None if partial is None else partial.done,
     )
+    return encode_cells(groups, adata.n_obs, model.spec.dim, partial)

@@ -22,22 +22,18 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return compile_
 
 
-@_compiled(
-    "Tuple((int64[::1], int32[::1], float32[::1]))"
-    "(int64[::1], int32[::1], float32[::1], int32[::1], boolean[::1], int64, float32)"
-)
-def scaled_tokens(
+@_compiled("Tuple((int64[::1], int32[::1], float32[::1]))(int64[::1], int32[::1], float32[::1], int32[::1], int64)")
+def gathered_tokens(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     data: NDArray[np.float32],
     columns: NDArray[np.int32],
-    counted: NDArray[np.bool_],
     n_genes: int,
-    target: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Tokens of each row: target * value / total of the row, columns of one gene added up.
+    """Tokens of each row: value of each gene of the vocabulary, columns of one gene added up.
 
-    ``first`` remembers where the row's token of a gene stands, so that no row needs a dense copy.
+    Tokens stand in the order of the columns. ``first`` remembers where the row's token of a gene stands, so that no
+    row needs a dense copy.
     """
     n = len(indptr) - 1
     out_indptr = np.zeros(n + 1, np.int64)
@@ -48,11 +44,8 @@ def scaled_tokens(
     end = 0
     for row in range(n):
         start = stop = end
-        total = 0.0
         for k in range(indptr[row], indptr[row + 1]):
-            column = indices[k]
-            total += float(data[k]) if counted[column] else 0.0
-            ids[stop] = columns[column]
+            ids[stop] = columns[indices[k]]
             values[stop] = data[k]
             stop += ids[stop] >= 0
         for k in range(start, stop):
@@ -64,9 +57,26 @@ def scaled_tokens(
                 ids[end] = gene
                 values[end] = values[k]
                 end += 1
-        if total > 0:
-            scale = np.float32(target / total)
-            for k in range(start, end):
-                values[k] *= scale
         out_indptr[row + 1] = end
     return out_indptr, ids[:end], values[:end]
+
+
+@_compiled("void(int64[::1], float32[::1], int64[::1], int32[::1], float32[::1], boolean[::1], float32)")
+def scale_rows(
+    out_indptr: NDArray[np.int64],
+    values: NDArray[np.float32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    counted: NDArray[np.bool_],
+    target: float,
+) -> None:
+    """Multiply each row's tokens by target / total of the row, in place; a row without counts stays."""
+    for row in range(len(indptr) - 1):
+        total = 0.0
+        for k in range(indptr[row], indptr[row + 1]):
+            total += float(data[k]) if counted[indices[k]] else 0.0
+        if total > 0:
+            scale = np.float32(target / total)
+            for k in range(out_indptr[row], out_indptr[row + 1]):
+                values[k] *= scale

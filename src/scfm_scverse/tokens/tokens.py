@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,15 @@ class Tokens:
     measured
         bool [v]: genes of the vocabulary that the data set measured. Such a gene without a token is zero; any other
         gene is unknown. Shared by all cells.
+    extra
+        Numbers of each cell that a model needs beside its tokens, name -> [n].
     """
 
     indptr: NDArray[np.int64]
     ids: NDArray[np.int32]
     values: NDArray[np.float32]
     measured: NDArray[np.bool_]
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.indptr[0] != 0 or self.indptr[-1] != len(self.ids) or len(self.ids) != len(self.values):
@@ -51,4 +56,5 @@ class Tokens:
         lengths = self.lengths[cells]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         source = np.repeat(self.indptr[cells] - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return replace(self, indptr=indptr, ids=self.ids[source], values=self.values[source])
+        extra = {name: numbers[cells] for name, numbers in self.extra.items()}
+        return replace(self, indptr=indptr, ids=self.ids[source], values=self.values[source], extra=extra)
