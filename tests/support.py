@@ -142,6 +142,15 @@ def simulated_tumour(n_cells: int = 80, donors: int = 1, share_changed: float = 
     return adata
 
 
+def install_example(folder: Path) -> list[str]:
+    """Install the model of the guide the way pip would: entries for ``sys.path``, with its entry point in one."""
+    about = folder / "tiny_transformer-0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-transformer\nVersion: 0\n")
+    (about / "entry_points.txt").write_text("[scfm_scverse.models]\ntiny-transformer = tiny_transformer:load\n")
+    return [str(folder), str(_TESTS.parent / "docs" / "examples")]
+
+
 def run_python(code: str) -> str:
     """Run code in a fresh interpreter that finds these helpers and return what it printed."""
     program = f"import sys; sys.path.insert(0, {str(_TESTS)!r})\n{code}"

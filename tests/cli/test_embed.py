@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typer.testing import Result
 
 import scfm_scverse
 from scfm_scverse.io.files import read_adata, write_adata
-from support import small_counts
+from support import install_example, small_counts
 
 Scfm = Callable[..., Result]
 
@@ -96,3 +98,40 @@ def test_full_disk_is_one_line_and_leaves_the_input_whole(scfm: Scfm, cells: Pat
     assert "It is as it was" in result.stderr
     assert content(cells) == before
     assert [path.name for path in cells.parent.iterdir()] == [cells.name]
+
+
+def embed_in_a_process(folder: Path, target: Path, *, killed_after: int | None) -> subprocess.CompletedProcess[str]:
+    """Embed ``cells.h5ad`` with the model of the guide in minibatches of a few cells; kill it in the middle of one."""
+    code = f"""
+import os, signal, sys
+sys.path[:0] = {[str(folder), str(Path("docs/examples").resolve())]!r}
+import tiny_transformer
+encode, calls = tiny_transformer.TinyTransformer.encode, []
+def counted(*arguments, **options):
+    calls.append(1)
+    if len(calls) == {killed_after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(*arguments, **options)
+tiny_transformer.TinyTransformer.encode = counted
+sys.argv = ["scfm", "embed", "cells.h5ad", "-o", {target.name!r}, "--model", "tiny-transformer", "--batch-size", "4"]
+import atexit
+atexit.register(lambda: print(len(calls), "minibatches"))
+from scfm_scverse.cli.main import main
+main()
+"""
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_killed_run_goes_on_where_it_stopped(h5ad: Path) -> None:
+    folder, whole, target = h5ad.parent, h5ad.with_stem("whole"), h5ad.with_stem("out")
+    install_example(folder)
+    done = embed_in_a_process(folder, whole, killed_after=None)
+    assert "8 minibatches" in done.stdout, done.stderr
+    assert embed_in_a_process(folder, target, killed_after=4).returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert (folder / "out.h5ad.partial").is_dir()
+    done = embed_in_a_process(folder, target, killed_after=None)
+    assert "12 of 30 cells were finished before" in done.stderr
+    assert "5 minibatches" in done.stdout
+    assert not (folder / "out.h5ad.partial").exists()
+    np.testing.assert_allclose(read_adata(target).obsm["X_tiny"], read_adata(whole).obsm["X_tiny"], atol=1e-6)

@@ -13,7 +13,9 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="File to make: a copy of the input with the results in it."),
 ]
 InPlace = Annotated[bool, typer.Option("--in-place", help="Write the results into the input instead.")]
-Model = Annotated[str, typer.Option(metavar="NAME", help="Name of a model; `scfm models` lists them.")]
+Model = Annotated[
+    str, typer.Option(metavar="NAME", help="Name of a model (`scfm models` lists them) or path of a checkpoint.")
+]
 Layer = Annotated[str | None, typer.Option(metavar="NAME", help="Layer to read; found by itself if left out.")]
 UseRaw = Annotated[bool, typer.Option("--use-raw", help="Read raw.X.")]
 Normalized = Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +24,18 @@ def embed(
     normalized: Normalized = None,
     gene_symbols: GeneSymbols = None,
     organism: Organism = None,
+    output_layer: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Layer to read, -1 is the last; what the model's authors read if left out."),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How genes become one vector; the model's own way if left out."),
+    ] = None,
     device: Device = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="How precisely the model computes.")
+    ] = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Cells that go through the model together; does not change the result."),
@@ -31,13 +43,16 @@ def embed(
 ) -> None:
     """Write a vector for every cell of FILE.
 
-    The embedding goes to obsm, how it was made to uns. All else in the file stays as it is.
+    The embedding goes to obsm, how it was made to uns. All else in the file stays as it is. Finished cells are kept
+    beside the output until it is written: the same command goes on where it was cut short.
     """
     target = choose_target(file, output, in_place)
     from .. import models, tl
     from ..io.files import read_adata, write_results
 
     cell_model = models.load(model)
+    if Path(model).exists():
+        print(cell_model.report())
     key = key_added or cell_model.spec.key_added
     adata = read_adata(file, backed=True)
     require_writable(file, target)
@@ -50,8 +65,12 @@ def embed(
         normalized=normalized,
         gene_symbols=gene_symbols,
         organism=organism,
+        output_layer=output_layer,
+        pooling=pooling,
         device=device,
+        dtype=dtype,
         batch_size=batch_size,
+        resume=target.with_name(f"{target.name}.partial"),
     )
     write_results(file, target, adata, [f"obsm/{key}", "uns/scfm"])
-    print(f"{target}: obsm[{key!r}], {adata.n_obs:,} cells x {cell_model.spec.dim}")
+    print(f"{target}: obsm[{key!r}], {adata.n_obs:,} cells x {adata.obsm[key].shape[1]}")

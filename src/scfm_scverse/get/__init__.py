@@ -5,6 +5,7 @@ from ._composition import composition
 from ._confusion import confusion
 from ._copy_number import copy_number
 from ._evidence import evidence
+from ._genes import gene_attention, gene_embedding
 from ._prediction_sets import prediction_sets
 from ._tables import annotation, cell_types
 
@@ -16,5 +17,7 @@ __all__ = [
     "confusion",
     "copy_number",
     "evidence",
+    "gene_attention",
+    "gene_embedding",
     "prediction_sets",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 from .._errors import FileError
 from .._logging import say
 
+_ABOUT, _ROWS = "made_from.json", "rows.npy"
+
 
 class Partial:
     """A folder of finished rows, and of what they were made from.
 
-    Rows are written before they are marked as finished; both are memory-mapped, so that what was written survives the
-    end of the process, however it ends.
+    Each minibatch is one more entry at the end of a file. What was written survives the end of the process, however it
+    ends; an entry that was cut off is thrown away.
 
     Parameters
     ----------
@@ -28,55 +32,79 @@ class Partial:
         What the rows depend on: model, options, data. Rows made from anything else are thrown away.
     n_cells
         Number of cells.
+
+    Attributes
+    ----------
+    done
+        bool [n]: cells whose rows were found.
+    rows
+        float32 [n, d]: what was found, NaN for the other cells; ``None`` if nothing was.
     """
 
     def __init__(self, folder: Path, made_from: dict[str, Any], n_cells: int) -> None:
         self.folder = folder
-        self.n_cells = n_cells
-        self.rows: NDArray[np.float32] | None = None
         self.done: NDArray[np.bool_] = np.zeros(n_cells, bool)
-        wanted = json.dumps(made_from, sort_keys=True)
-        about = folder / "made_from.json"
-        if about.is_file() and about.read_text(encoding="utf-8") == wanted and (folder / "rows.npy").is_file():
-            self._go_on()
-            return
+        self.rows: NDArray[np.float32] | None = None
+        about, wanted = folder / _ABOUT, json.dumps(made_from, sort_keys=True)
         if folder.exists():
             _require_ours(folder)
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        about.write_text(wanted, encoding="utf-8")
-
-    def _go_on(self) -> None:
+            if about.is_file() and about.read_text(encoding="utf-8") == wanted and (folder / _ROWS).is_file():
+                self._read()
+            else:
+                shutil.rmtree(folder)
+        self._kept = True
         try:
-            rows = np.lib.format.open_memmap(self.folder / "rows.npy", mode="r+")
-            done = np.lib.format.open_memmap(self.folder / "done.npy", mode="r+")
-        except (OSError, ValueError) as error:  # cut short while the files were made
-            say(f"what {self.folder} holds cannot be used ({error}); every cell is computed")
+            folder.mkdir(parents=True, exist_ok=True)
+            about.write_text(wanted, encoding="utf-8")
+        except OSError as error:
+            self._give_up(error)
+
+    def _read(self) -> None:
+        with (self.folder / _ROWS).open("r+b") as file:
+            whole = 0
+            while (entry := _next_entry(file)) is not None:
+                cells, rows = entry
+                if self.rows is None:
+                    self.rows = np.full((len(self.done), rows.shape[1]), np.nan, np.float32)
+                self.rows[cells], self.done[cells] = rows, True
+                whole = file.tell()
+            file.truncate(whole)
+        say(f"{int(self.done.sum()):,} of {len(self.done):,} cells were finished before; going on with the others")
+
+    def add(self, cells: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+        """Keep the rows of finished cells; where the disk refuses, the work goes on without."""
+        if not self._kept:
             return
-        if rows.ndim == 2 and rows.dtype == np.float32 and len(rows) == len(done) == self.n_cells:
-            self.rows, self.done = rows, done
-            say(f"{int(done.sum()):,} of {self.n_cells:,} cells were finished before; going on with the others")
+        entry = io.BytesIO()
+        for array in (cells, rows):
+            np.save(entry, array, allow_pickle=False)
+        try:
+            with (self.folder / _ROWS).open("ab") as file:
+                file.write(entry.getbuffer())
+        except OSError as error:
+            self._give_up(error)
 
-    def start(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Make the files for rows of this shape, all NaN."""
-        self.rows = np.lib.format.open_memmap(self.folder / "rows.npy", mode="w+", dtype=np.float32, shape=shape)
-        self.rows[:] = np.nan
-        self.done = np.lib.format.open_memmap(self.folder / "done.npy", mode="w+", dtype=np.bool_, shape=(shape[0],))
-        return self.rows
-
-    def finish(self, cells: NDArray[np.int64]) -> None:
-        """Mark cells whose rows are written."""
-        self.done[cells] = True
+    def _give_up(self, error: OSError) -> None:
+        reason = error.strerror or error
+        say(f"finished cells cannot be kept in {self.folder} ({reason}); going on without", level=logging.WARNING)
+        self._kept = False
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Throw everything away: the result stands elsewhere."""
-        self.rows = None
-        self.done = np.zeros(self.n_cells, bool)
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=not self._kept)
+
+
+def _next_entry(file: IO[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """Read one entry, or None at the end of what is whole."""
+    try:
+        return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+    except (EOFError, ValueError):
+        return None
 
 
 def _require_ours(folder: Path) -> None:
-    strange = sorted({one.name for one in folder.iterdir()} - {"made_from.json", "rows.npy", "done.npy"})
+    strange = sorted({one.name for one in folder.iterdir()} - {_ABOUT, _ROWS})
     if strange:
         msg = f"{folder} holds {strange[0]!r}, which this program did not write; expected an empty or absent folder."
         raise FileError(msg)

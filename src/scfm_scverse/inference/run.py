@@ -98,9 +98,8 @@ def encode_cells(
             continue
         rows = answer.cell.float().cpu().numpy()
         if out is None:
-            shape = (n_cells, rows.shape[1])
-            out = np.full(shape, np.nan, np.float32) if partial is None else partial.start(shape)
+            out = np.full((n_cells, rows.shape[1]), np.nan, np.float32)
         out[cells] = rows
         if partial is not None:
-            partial.finish(cells)
-    return np.full((n_cells, dim), np.nan, np.float32) if out is None else np.array(out)
+            partial.add(cells, rows)
+    return np.full((n_cells, dim), np.nan, np.float32) if out is None else out

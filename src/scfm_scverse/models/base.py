@@ -59,6 +59,8 @@ class ModelSpec:
         How a cell's vector can be taken from those of its tokens; the first is the default.
     bfloat16
         Whether ``dtype="auto"`` may choose bfloat16 where the processor has it.
+    options
+        Options that it was loaded with, where they change a result and are not the defaults: pairs of name and value.
     minibatch_tokens
         Tokens that go through the network together on a CPU; a GPU takes 32 times as many.
     """
@@ -78,12 +80,14 @@ class ModelSpec:
     n_layers: int = 0
     poolings: tuple[str, ...] = ()
     bfloat16: bool = False
+    options: tuple[tuple[str, str], ...] = ()
     minibatch_tokens: int = 2**20
 
     @property
     def id(self) -> str:
-        """Name, version and hash: what a slot remembers of the model that wrote it."""
-        return f"{self.name}-{self.version}:{self.weights_hash}"
+        """Name, version, hash and options: what a slot remembers of the model that wrote it."""
+        options = "".join(f",{name}={value}" for name, value in self.options)
+        return f"{self.name}-{self.version}:{self.weights_hash}{options}"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import dropout
 
-from .attention import Spans, attend
+from .attention import Spans, attend, attend_from
 
 
 class EncoderLayer(nn.Module):
@@ -29,19 +30,33 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, spans: Spans, *, read: Tensor | None = None) -> Tensor:
         """Return the layer's output for every row, [t, d], or only for one row a cell, ``read`` [b] -> [b, d]."""
-        query, key, value = self.project(x)
         if read is not None:
-            query, x = query[read], x[read]
-        share = self.dropout if self.training else 0.0
-        attended = self.out_proj(attend(query, key, value, spans, dropout=share))
-        return self.finish(x, attended)
+            return self.finish(x[read], self.out_proj(self._attend_from(x, spans, read)))
+        attended = attend(*self.project(x), spans, dropout=self.dropout if self.training else 0.0)
+        return self.finish(x, self.out_proj(attended))
+
+    def _attend_from(self, x: Tensor, spans: Spans, read: Tensor) -> Tensor:
+        """Attention of one row a cell, [b, d], with the projections of keys and values moved to that row's side.
+
+        ``q . (W_k x) = (W_k^T q) . x`` and ``sum(w W_v x) = W_v sum(w x)``, so that no row needs its key and value. The
+        bias of the keys adds the same to all scores of a query, which softmax takes out again.
+        """
+        dim, by_head = x.shape[1], (3, self.n_heads, x.shape[1] // self.n_heads)
+        query_weight, key_weight, value_weight = self.in_proj.weight.view(*by_head, dim)
+        query_bias, _, value_bias = self.in_proj.bias.view(by_head)
+        query = torch.einsum("bd,hed->bhe", x[read], query_weight) + query_bias
+        asked = torch.einsum("bhe,hed->bhd", query, key_weight) * query.shape[-1] ** -0.5
+        mixed, total = attend_from(asked, x, spans, dropout=self.dropout if self.training else 0.0)
+        value: Tensor = torch.einsum("bhd,hed->bhe", mixed, value_weight) + total * value_bias
+        return value.flatten(1)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Everything that follows the attention, row by row."""
         share, train = self.dropout, self.training
         x = self.norm1(x + dropout(attended, share, train))
-        hidden = dropout(relu(self.linear1(x)), share, train)
-        out: Tensor = self.norm2(x + dropout(self.linear2(hidden), share, train))
+        # In place, which autograd bears here: new memory of this size costs more than what is computed in it.
+        hidden = dropout(self.linear1(x).relu_(), share, train)
+        out: Tensor = self.norm2(dropout(self.linear2(hidden), share, train).add_(x))
         return out
 
 

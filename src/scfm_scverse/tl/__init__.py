@@ -4,5 +4,7 @@ from ._annotate import annotate
 from ._build_reference import build_reference
 from ._copy_number import score_copy_number
 from ._embed import embed
+from ._embed_genes import embed_genes
+from ._gene_attention import gene_attention
 
-__all__ = ["annotate", "build_reference", "embed", "score_copy_number"]
+__all__ = ["annotate", "build_reference", "embed", "embed_genes", "gene_attention", "score_copy_number"]

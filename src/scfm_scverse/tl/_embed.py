@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import InputError
 from .._logging import say
 from .._record import check_free, read_record, record
+from ..inference import Partial, encode_cells
 from ..models import CellModel, Wanted, load
 from ..models.base import check_wanted
-from ._query import embed_query, make_actual, read_query, receiver
+from ._query import fingerprint, make_actual, read_query, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,6 +39,7 @@ def embed(
     batch_size: int | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
+    resume: str | Path | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Embed every cell with a model.
@@ -79,6 +80,9 @@ def embed(
     dtype
         ``"auto"``, ``"float32"`` or ``"bfloat16"``. Automatically bfloat16 where the processor computes in it and the
         model bears it, else float32.
+    resume
+        Folder in which finished cells are kept. The same call goes on where an earlier one was cut short, and removes
+        the folder in the end.
     copy
         Return a copy instead of writing into ``adata``.
 
@@ -124,12 +128,23 @@ def embed(
         gene_symbols=gene_symbols,
         organism=organism,
     )
-    if batch_size is not None and batch_size < 1:
-        msg = f"batch_size={batch_size}; expected 1 at least, or None."
-        raise InputError(msg)
-    embedding = embed_query(adata, query, cell_model, want=want, batch_size=batch_size, device=device, dtype=dtype)
+    made_from = {"model": cell_model.spec.id, "layer": output_layer, "pooling": pooling, "dtype": dtype}
+    partial = resume and Partial(Path(resume), made_from | {"data": fingerprint(adata, query)}, adata.n_obs)
+    answers = run_model(
+        adata,
+        query,
+        cell_model,
+        want=want,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        done=partial.done if partial else None,
+    )
+    embedding = encode_cells(answers, adata.n_obs, cell_model.spec.dim, partial or None)
     make_actual(adata)
     adata.obsm[key] = embedding
+    if partial:
+        partial.remove()
     n_empty = int(np.isnan(embedding[:, 0]).sum())
     record(
         adata,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +15,7 @@ from .._errors import CountsError, GeneMatchError, InputError
 from .._logging import say
 from ..genes import Coverage, GeneMatch, check_coverage, load_gene_table, names_and_hints, resolve_genes
 from ..genes.coverage import coverage_of
-from ..inference import encode_cells, encode_groups
+from ..inference import encode_groups
 from ..io.blocks import iter_blocks, spread_rows, take_rows
 from ..io.counts import Values, find_values
 from ..models import Columns, Wanted
@@ -21,9 +23,8 @@ from ..models import Columns, Wanted
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from ..inference import Partial
     from ..inference.device import Dtype
-    from ..models import CellModel
+    from ..models import CellModel, Encoded
 
 SAMPLE = 2000  # cells on which coverage is measured
 MIN_GENES = 20  # genes of the model below which an embedding says nothing
@@ -129,7 +130,7 @@ def _users_level() -> int:
     return levels
 
 
-def embed_query(
+def run_model(
     adata: AnnData,
     query: Query,
     model: CellModel,
@@ -138,12 +139,14 @@ def embed_query(
     batch_size: int | None,
     device: str,
     dtype: Dtype,
-    partial: Partial | None = None,
-) -> NDArray[np.float32]:
-    """Embed every cell of a query, [n, d]; cells without counts get a row of NaN."""
-    blocks = iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index)
-    groups = encode_groups(
-        blocks,
+    done: NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+    """Yield what the model says of the cells of a query, minibatch by minibatch; ``done`` cells are left out."""
+    if batch_size is not None and batch_size < 1:
+        msg = f"batch_size={batch_size}; expected 1 at least, or None."
+        raise InputError(msg)
+    return encode_groups(
+        iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index),
         adata.n_obs,
         model=model,
         tokenize=model.tokenizer(query.columns),
@@ -151,6 +154,30 @@ def embed_query(
         batch_size=batch_size,
         device=device,
         dtype=dtype,
-        done=None if partial is None else partial.done,
+        done=done,
     )
-    return encode_cells(groups, adata.n_obs, model.spec.dim, partial)
+
+
+def fingerprint(adata: AnnData, query: Query) -> str:
+    """Tell data sets apart without reading them as a whole: names, and the values of some cells from all over."""
+    digest = hashlib.sha256()
+    for names in (adata.obs_names, query.match.names):
+        digest.update("\n".join(names).encode())
+    sample = take_rows(query.values.matrix, spread_rows(query.values.matrix, SAMPLE))
+    for part in (sample.indptr, sample.indices, sample.data, query.columns.vocabulary):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def positions_of_var(adata: AnnData, query: Query) -> NDArray[np.int32]:
+    """Position in the model's vocabulary of each gene of ``adata.var``, whatever matrix was read, -1 for none."""
+    column = query.values.var.index.get_indexer(adata.var_names)
+    return np.where(column >= 0, query.columns.vocabulary[column], -1).astype(np.int32)
+
+
+def places(position: NDArray[np.int32], n_vocabulary: int) -> NDArray[np.int32]:
+    """Place of each entry of the vocabulary among those that occur, -1 for the others [v]."""
+    kept = np.unique(position[position >= 0])
+    place = np.full(n_vocabulary, -1, np.int32)
+    place[kept] = np.arange(len(kept))
+    return place
