@@ -50,17 +50,17 @@ def read_record(adata: AnnData, verb: str, key: str) -> dict[str, Any] | None:
     return _plain(found) if isinstance(found, Mapping) else None
 
 
-def check_column(adata: AnnData, argument: str, key: str) -> None:
-    """Stop where a column of ``adata.obs`` that ``argument`` names is not there.
+def check_column(adata: AnnData, argument: str, key: str | None, *, where: str = "adata.obs") -> None:
+    """Stop where a column of ``adata.obs`` that ``argument`` names is not there; ``None`` names none.
 
     Raises
     ------
     MissingKeyError
         It is not.
     """
-    if key not in adata.obs:
+    if key is not None and key not in adata.obs:
         there = ", ".join(map(repr, adata.obs.columns)) or "none"
-        msg = f"{argument}={key!r} is not in adata.obs; its columns are {there}."
+        msg = f"{argument}={key!r} is not in {where}; its columns are {there}."
         raise MissingKeyError(msg)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import InputError, MissingKeyError
+from .._errors import InputError
+from .._record import check_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +33,7 @@ def terms_of_labels(adata: AnnData, labels_key: str) -> dict[str, str]:
     """Find the Cell Ontology terms of the labels of a column; labels without one are left out."""
     from ..ontology.match import match_labels
 
-    if labels_key not in adata.obs:
-        msg = f"labels_key={labels_key!r} is not in obs; its columns are {', '.join(map(repr, adata.obs.columns))}."
-        raise MissingKeyError(msg)
+    check_column(adata, "labels_key", labels_key)
     names = sorted(map(str, adata.obs[labels_key].dropna().unique()))
     found = {match.label: match.term for match in match_labels(names) if match.term}
     if not found:

@@ -68,7 +68,7 @@ def columns_not_written(adata: AnnData, key: str) -> list[str]:
     """Columns that another annotation under the same key may have left in the file, and this one did not write."""
     from ..tl._annotate import OPTIONAL_COLUMNS
 
-    return [f"obs/{key}_{name}" for name in OPTIONAL_COLUMNS[:3] if f"{key}_{name}" not in adata.obs]
+    return [f"obs/{key}_{name}" for name in OPTIONAL_COLUMNS if f"{key}_{name}" not in adata.obs]
 
 
 def annotation_elements(adata: AnnData, model: CellModel, key: str) -> list[str]:
@@ -77,6 +77,7 @@ def annotation_elements(adata: AnnData, model: CellModel, key: str) -> list[str]
 
     columns = [f"obs/{key}_{name}" for name in COLUMNS]
     columns += [f"obs/{key}_{name}" for name in OPTIONAL_COLUMNS if f"{key}_{name}" in adata.obs]
+    columns += [f"obs/{key}_copy_number"] if f"{key}_copy_number" in adata.obs else []
     windows = f"X_{key}_copy_number"
     arrays = [f"obsm/{name}" for name in (f"{key}_probabilities", model.spec.key_added)]
     arrays += [f"obsm/{windows}"] if windows in adata.obsm else []

@@ -34,8 +34,7 @@ def report(
     mpl.use("agg")
     require_folder(page_path(output))
     adata = read_adata(file, backed=True)
-    if sample_key is not None:
-        check_column(adata, "sample_key", sample_key)
+    check_column(adata, "sample_key", sample_key)
     if f"{key}_cell_type" not in adata.obs:
         tl.annotate(adata, key_added=key)
     write_report(adata, output, key=key, sample_key=sample_key, name=file.name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .ladder import Ladder, build_ladder, deepest
 from .reference import Reference
-from .scores import Scores, score_cells
+from .scores import Scores, collect_branches, score_cells
 from .sets import choose_sets, name_sets
 
 UNKNOWN = "unknown"
@@ -27,7 +28,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Answer:
-    """One entry a cell; ``forced`` says where the set holds its one class by force; probabilities are [n, c]."""
+    """One entry a cell; ``forced`` says where the set holds its one class by force; probabilities are [n, c].
+
+    ``set_size`` counts the classes of the prediction set, 0 for cells without counts.
+    """
 
     label: NDArray[np.str_]
     fine: NDArray[np.str_]
@@ -35,6 +39,7 @@ class Answer:
     confidence: NDArray[np.float32]
     unknown_score: NDArray[np.float32]
     prediction_set: NDArray[np.object_]
+    set_size: NDArray[np.int32]
     forced: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
 
@@ -58,7 +63,7 @@ def name_cells(reference: Reference, embedding: NDArray[np.float32], *, alpha: f
     label, fine, term, sets = (np.full(n, one, dtype=object) for one in (UNKNOWN, UNKNOWN, UNKNOWN, ""))
     confidence, unknown_score = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
     probabilities = np.full((n, n_classes), np.nan, np.float32)
-    all_forced = np.zeros(n, bool)
+    all_forced, set_size = np.zeros(n, bool), np.zeros(n, np.int32)
     present = np.flatnonzero(np.isfinite(embedding).all(axis=1))
     for start in range(0, len(present), BLOCK):
         cells = present[start : start + BLOCK]
@@ -72,7 +77,7 @@ def name_cells(reference: Reference, embedding: NDArray[np.float32], *, alpha: f
         confidence[cells] = reference.scales.sure(decision.share, scores.distance)
         included, forced = choose_sets(scores.fine, least)
         sets[cells] = name_sets(reference.label, scores.fine, included)
-        all_forced[cells] = forced
+        all_forced[cells], set_size[cells] = forced, included.sum(axis=1)
         probabilities[cells] = scores.fine
     term[term == ""] = UNKNOWN
     return Answer(
@@ -82,6 +87,7 @@ def name_cells(reference: Reference, embedding: NDArray[np.float32], *, alpha: f
         confidence=confidence,
         unknown_score=unknown_score,
         prediction_set=sets,
+        set_size=set_size,
         forced=all_forced,
         probabilities=probabilities,
     )
@@ -100,24 +106,16 @@ def name_groups(
     """
     ladder = build_ladder(reference)
     n_groups = int(group.max()) + 1
-    usable = (answer.unknown_score <= reference.scales.unknown.refuse_above) & (group >= 0)
     total = np.bincount(group[group >= 0], minlength=n_groups)
-    label, share = np.full(n_groups, UNKNOWN, dtype=object), np.full(n_groups, np.nan, np.float32)
-    best = answer.probabilities.argmax(axis=1)
-    for one in range(n_groups):
-        cells = np.flatnonzero(usable & (group == one))
-        if 2 * len(cells) < total[one] or not len(cells):
-            continue
-        mean = answer.probabilities[cells].mean(axis=0, keepdims=True, dtype=np.float64)
-        rung = _decide_mean(reference, ladder, mean)
-        if rung >= 0:
-            label[one] = ladder.label[rung]
-            share[one] = ladder.members[best[cells], rung].sum() / total[one]
-    return label.astype(str), share
-
-
-def _decide_mean(reference: Reference, ladder: Ladder, probability: NDArray[np.float64]) -> int:
-    branch = np.zeros((1, len(reference.branch_label)))
-    np.add.at(branch[0], reference.branch, probability[0])
-    scores = Scores(probability.astype(np.float32), branch.astype(np.float32), np.zeros(1, np.float32))
-    return int(decide(reference, ladder, scores).rung[0])
+    cells = np.flatnonzero((answer.unknown_score <= reference.scales.unknown.refuse_above) & (group >= 0))
+    n_cells = np.bincount(group[cells], minlength=n_groups)
+    in_group = sp.csr_matrix((np.ones(len(cells)), (group[cells], np.arange(len(cells)))), (n_groups, len(cells)))
+    mean = (in_group @ answer.probabilities[cells]) / np.maximum(n_cells, 1)[:, None]
+    none = np.zeros(n_groups, np.float32)
+    scores = Scores(mean.astype(np.float32), collect_branches(reference, mean).astype(np.float32), none)
+    rung = np.where((2 * n_cells >= total) & (n_cells > 0), decide(reference, ladder, scores).rung, -1)
+    best = answer.probabilities[cells].argmax(axis=1)
+    agrees = ladder.members[best, rung[group[cells]]]
+    share = np.bincount(group[cells], weights=agrees, minlength=n_groups) / np.maximum(total, 1)
+    label = np.where(rung >= 0, ladder.label[rung], UNKNOWN)
+    return label.astype(str), np.where(rung >= 0, share, np.nan).astype(np.float32)

@@ -35,14 +35,14 @@ def score_cells(reference: Reference, embedding: NDArray[np.float32]) -> Scores:
     squared = reference.fine.distances(embedding)
     by_distance = _by_distance(reference, embedding, squared)
     by_vote = by_distance if reference.cells is None else _by_vote(reference, reference.cells, embedding)
-    branch = (_collect(reference, by_distance) + _collect(reference, by_vote)) / 2
+    branch = (collect_branches(reference, by_distance) + collect_branches(reference, by_vote)) / 2
     fine = by_vote + INSIDE_SHARE * by_distance
-    fine *= (branch / np.maximum(_collect(reference, fine), 1e-30))[:, reference.branch]
+    fine *= (branch / np.maximum(collect_branches(reference, fine), 1e-30))[:, reference.branch]
     distance = _distance(reference, embedding, squared)
     return Scores(fine.astype(np.float32), branch.astype(np.float32), distance.astype(np.float32))
 
 
-def _collect(reference: Reference, fine: NDArray[np.float64]) -> NDArray[np.float64]:
+def collect_branches(reference: Reference, fine: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum classes over their branches."""
     member = np.zeros((len(reference.branch), len(reference.branch_label)))
     member[np.arange(len(reference.branch)), reference.branch] = 1
@@ -58,7 +58,7 @@ def _by_distance(
     size = np.bincount(reference.branch, minlength=n_branches)
     # The root of a branch's size lies between counting its classes and counting the branch once.
     fine = posterior(squared, 1 / np.sqrt(size[reference.branch]), reference.temperature)
-    collected = _collect(reference, fine)
+    collected = collect_branches(reference, fine)
     coarse = posterior(reference.coarse.distances(embedding), np.ones(n_branches), reference.temperature)
     logits = FINE_SHARE * np.log(collected + 1e-30) + (1 - FINE_SHARE) * np.log(coarse + 1e-30)
     together = posterior(-2 * logits, reference.branch_prior, 1.0)

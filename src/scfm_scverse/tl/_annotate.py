@@ -21,7 +21,6 @@ from ._annotation import (
     check_alpha,
     check_donors,
     marker_table,
-    mean_set_size,
     warn,
     write_answer,
     write_groups,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 COLUMNS = ("cell_type", "cell_type_fine", "cell_type_ontology", "confidence", "unknown_score", "prediction_set")
-OPTIONAL_COLUMNS = ("group_cell_type", "group_share", "malignant_score", "copy_number")
+OPTIONAL_COLUMNS = ("group_cell_type", "group_share", "malignant_score")
 
 
 def annotate(
@@ -44,7 +43,7 @@ def annotate(
     labels_key: str | None = None,
     ontology_key: str | None = None,
     batch_key: str | None = None,
-    model: str | CellModel = "scfm-mini",
+    model: str | Path | CellModel = "scfm-mini",
     alpha: float = 0.1,
     groupby: str | None = None,
     malignant: bool = False,
@@ -82,7 +81,7 @@ def annotate(
         Column of ``reference.obs`` with donors or studies: they weigh alike, and confidence is measured by leaving
         them out. Without it, cells are left out instead, and confidence is at most that of the default reference.
     model
-        Name of a model, or a loaded one.
+        Name of a model, path of a checkpoint, or a loaded model, as in :func:`scfm_scverse.tl.embed`.
     alpha
         Share of prediction sets that may miss the true class, among cells like those that the reference left out.
     groupby
@@ -153,12 +152,11 @@ def annotate(
     started = perf_counter()
     check_alpha(alpha)
     check_donors(donor_key, malignant=malignant)
-    cell_model = load(model) if isinstance(model, str) else model
+    cell_model = load(model) if isinstance(model, str | Path) else model
     adata = receiver(adata, key_added, copy=copy)
     for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
-        if key is not None:
-            check_column(adata, argument, key)
-    columns = [f"{key_added}_{name}" for name in (*COLUMNS, *OPTIONAL_COLUMNS[:3])]
+        check_column(adata, argument, key)
+    columns = [f"{key_added}_{name}" for name in (*COLUMNS, *OPTIONAL_COLUMNS)]
     check_free(adata, "obs", columns, verb="annotate", record_key=key_added)
     check_free(adata, "obsm", [f"{key_added}_probabilities"], verb="annotate", record_key=key_added)
     keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
@@ -168,10 +166,7 @@ def annotate(
         raise ReferenceMismatchError(msg)
     reading = {"layer": layer, "use_raw": use_raw, "normalized": normalized}
     names = {"gene_symbols": gene_symbols, "organism": organism}
-    given = {name: value for name, value in (reading | names).items() if value is not None}
-    if not use_raw:
-        del given["use_raw"]
-    embedding = embedding_of(adata, cell_model, device, given)
+    embedding = embedding_of(adata, cell_model, device, reading | names)
     answer = name_cells(chosen, embedding, alpha=alpha)
     make_actual(adata)
     groups = None if groupby is None else adata.obs[groupby]
@@ -192,7 +187,7 @@ def annotate(
         "markers": marker_table(cell_model, chosen, answer.label),
         "alpha": alpha,
         "share_forced": float(answer.forced.sum() / max(np.isfinite(answer.confidence).sum(), 1)),
-        "mean_set_size": mean_set_size(answer),
+        "mean_set_size": float(answer.set_size.sum() / max(np.isfinite(answer.confidence).sum(), 1)),
         "groupby": groupby,
         "malignant": False,
         "donor_key": None,

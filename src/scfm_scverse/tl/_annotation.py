@@ -16,7 +16,6 @@ from ..models import CellModel
 from ..reference import Reference
 from ..reference.answer import UNKNOWN, Answer, name_groups
 from ..reference.origin import same_cells
-from ..reference.sets import SEPARATOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,14 +80,6 @@ def call_malignant(adata: AnnData, called: NDArray[np.bool_], key: str) -> None:
     for name, value in (("cell_type", MALIGNANT), ("cell_type_ontology", MALIGNANT_TERM)):
         column = f"{key}_{name}"
         write_category(adata, column, np.where(called, value, adata.obs[column].astype(str).to_numpy(str)))
-
-
-def mean_set_size(answer: Answer) -> float:
-    """Classes in a prediction set, over the cells that have one."""
-    sets = answer.prediction_set[np.isfinite(answer.confidence)]
-    names, count = np.unique(sets.astype(str), return_counts=True)
-    sizes = np.char.count(names, SEPARATOR) + 1
-    return float((sizes * count).sum() / max(count.sum(), 1))
 
 
 def marker_table(model: CellModel, reference: Reference, labels: NDArray[np.str_]) -> dict[str, Any]:

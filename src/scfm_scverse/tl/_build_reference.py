@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import InputError, MissingKeyError
+from .._errors import InputError
 from .._logging import say
-from .._record import read_record
+from .._record import check_column, read_record
 from ..genes import names_and_hints, resolve_genes
 from ..models import CellModel, load
 from ..models.scfm_mini import ScfmMini
@@ -49,7 +50,7 @@ def build_reference(
     labels_key: str,
     ontology_key: str | None = None,
     batch_key: str | None = None,
-    model: str | CellModel = "scfm-mini",
+    model: str | Path | CellModel = "scfm-mini",
     layer: str | None = None,
     use_raw: bool = False,
     normalized: bool | None = None,
@@ -107,17 +108,16 @@ def build_reference(
     'dendritic cell'
     """
     started = perf_counter()
-    cell_model = load(model) if isinstance(model, str) else model
+    cell_model = load(model) if isinstance(model, str | Path) else model
     keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
     reading = {
         "layer": layer,
-        "use_raw": use_raw or None,
+        "use_raw": use_raw,
         "normalized": normalized,
         "gene_symbols": gene_symbols,
         "organism": organism,
     }
-    given = {name: value for name, value in reading.items() if value is not None}
-    reference = reference_of(receiver(adata, "", copy=False), cell_model, keys, device=device, reading=given)
+    reference = reference_of(receiver(adata, "", copy=False), cell_model, keys, device=device, reading=reading)
     cells = reference.cells
     n_cells = 0 if cells is None else len(cells.code)
     n_terms = int((reference.term != "").sum())
@@ -138,10 +138,7 @@ def reference_of(
 ) -> Reference:
     """Make a reference of the columns of ``adata.obs`` that ``keys`` names by argument."""
     for argument, key in keys.items():
-        if key is not None and key not in adata.obs:
-            there = ", ".join(map(repr, adata.obs.columns)) or "none"
-            msg = f"{argument}={key!r} is not in the obs of the reference; its columns are {there}."
-            raise MissingKeyError(msg)
+        check_column(adata, argument, key, where="the obs of the reference")
     labels_key, batch_key = keys["labels_key"], keys["batch_key"]
     if labels_key is None:
         msg = "The reference is an AnnData and labels_key is None; pass the column of its obs that holds labels."

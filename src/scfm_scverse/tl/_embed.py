@@ -180,7 +180,11 @@ def embedding_of(adata: AnnData, model: CellModel, device: str, reading: Mapping
     """Return the embedding that tl.embed kept; made anew where there is none or where the caller says what to read."""
     key = model.spec.key_added
     written = read_record(adata, "embed", key) or {}
-    if reading or key not in adata.obsm or written.get("model_id") != model.spec.id:
-        embed(adata, model=model, device=device, **reading)
+    given = {
+        name: value for name, value in reading.items() if value is not None and (name, value) != ("use_raw", False)
+    }
+    usual = written.get("model_id") == model.spec.id and not (written.get("output_layer") or written.get("pooling"))
+    if given or key not in adata.obsm or not usual:
+        embed(adata, model=model, device=device, **given)
     out: NDArray[np.float32] = adata.obsm[key]
     return out
