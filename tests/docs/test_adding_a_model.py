@@ -41,6 +41,13 @@ def test_verbs_work_with_it(model: CellModel) -> None:
     assert not np.allclose(adata.obsm["X_tiny"], adata.obsm["X_other"])
 
 
+def test_labelled_cells_are_its_reference(model: CellModel) -> None:
+    labelled, query = small_counts(), small_counts(seed=1)
+    labelled.obs["type"] = ["a", "b"] * 15
+    scfm.tl.annotate(query, model="tiny-transformer", reference=labelled, labels_key="type")
+    assert set(query.obs["scfm_cell_type_fine"]) <= {"a", "b"}
+
+
 def test_gene_vectors_are_means_over_the_cells_that_express_the_gene(model: CellModel) -> None:
     adata = small_counts(9)
     adata.obs["kind"] = np.array(["few"] * 3 + ["many/most"] * 5 + [np.nan], object)

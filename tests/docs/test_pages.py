@@ -1,4 +1,4 @@
-"""What the pages show holds: examples run, the model of the architecture page works, tables agree with their files."""
+"""What the pages show holds: examples run, tables agree with their files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-
-from support import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -27,18 +25,6 @@ def test_examples_of_a_guide_run(page: str) -> None:
     assert case.examples
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     assert runner.run(case).failed == 0
-
-
-def test_model_of_the_architecture_page_embeds_and_annotates() -> None:
-    (code,) = _blocks("architecture.md")
-    use = """
-from support import small_counts
-labelled, query = small_counts(), small_counts(seed=1)
-labelled.obs["type"] = ["a", "b"] * 15
-scfm.tl.annotate(query, model="random-projection", reference=labelled, labels_key="type")
-print(query.obsm["X_random"].shape, set(query.obs["scfm_cell_type_fine"]) <= {"a", "b"})
-"""
-    assert run_python(code + use) == "(30, 64) True"
 
 
 def _tables(page: str) -> list[dict[str, list[str]]]:
