@@ -43,8 +43,11 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.layout}", *(f"  {name}: {value}" for name, value in self.facts.items())]
         lines.append(f"  {len(self.placed)} tensors loaded")
-        for what, names in (("left out", self.ignored), ("made afresh", self.made)):
-            lines += [f"  {what}: {name} ({why})" for name, why in names.items()]
+        for what, reasons in (("left out", self.ignored), ("made afresh", self.made)):
+            for why in dict.fromkeys(reasons.values()):
+                names = [name for name, one in reasons.items() if one == why]
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                lines.append(f"  {what}: {', '.join(names[:3])}{more} ({why})")
         return "\n".join(lines)
 
 
@@ -82,7 +85,7 @@ def place(
     Raises
     ------
     CheckpointError
-        A parameter has no tensor, or one of another shape.
+        A parameter has no tensor, or one of another shape, or whole numbers stand for decimal ones.
     """
     import torch
 
@@ -94,16 +97,20 @@ def place(
         if name not in tensors:
             why = _reason(name, made)
             if why is None:
-                msg = f"{source} lacks the tensor {names.get(name, name)!r}; expected it in a file of {layout}."
+                missing = [names.get(one, one) for one in own if one not in tensors and _reason(one, made) is None]
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                msg = f"{source} lacks the tensor {missing[0]!r}{more}; expected it in a file of {layout}."
                 raise CheckpointError(msg)
             fresh[name] = why
             continue
         tensor = tensors[name]
-        if tensor.shape != parameter.shape:
-            msg = (
-                f"{source} holds {names.get(name, name)!r} of shape {tuple(tensor.shape)}; "
-                f"expected {tuple(parameter.shape)} ({layout})."
+        decimal = tensor.is_floating_point(), parameter.is_floating_point()
+        if tensor.shape != parameter.shape or decimal[0] != decimal[1]:
+            found, expected = (
+                f"{tuple(one.shape)}{'' if decimal[0] == decimal[1] else f', {one.dtype}'}"
+                for one in (tensor, parameter)
             )
+            msg = f"{source} holds {names.get(name, name)!r} of shape {found}; expected {expected} ({layout})."
             raise CheckpointError(msg)
         state[name] = tensor.to(torch.float32) if parameter.is_floating_point() else tensor.to(parameter.dtype)
     module.load_state_dict(state, strict=False, assign=True)

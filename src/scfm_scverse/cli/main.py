@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from .._errors import ScfmError
 from ._messages import in_options
 from .annotate import annotate
+from .convert import convert
 from .demo import demo
 from .embed import embed
 from .info import info
@@ -66,7 +67,7 @@ def _show_version(wanted: bool) -> None:
 app = typer.Typer(
     name="scfm", cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (demo, embed, annotate, report, models, info):
+for command in (demo, embed, annotate, report, models, convert, info):
     app.command()(command)
 app.add_typer(reference, name="reference")
 

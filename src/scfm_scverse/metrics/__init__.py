@@ -1,6 +1,7 @@
 """Numbers that judge answers: arrays in, numbers out."""
 
 from .annotation import accuracy, balanced_accuracy, compatible, hierarchical_scores, macro_f1, steps_up
+from .perturbation import PerturbationScores, perturbation_scores
 from .uncertainty import (
     Bins,
     SetQuality,
@@ -18,6 +19,7 @@ from .uncertainty import (
 
 __all__ = [
     "Bins",
+    "PerturbationScores",
     "SetQuality",
     "accuracy",
     "area_under_risk",
@@ -30,6 +32,7 @@ __all__ = [
     "hierarchical_scores",
     "macro_f1",
     "negative_log_likelihood",
+    "perturbation_scores",
     "reliability_bins",
     "risk_coverage",
     "steps_up",

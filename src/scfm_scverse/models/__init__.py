@@ -1,6 +1,7 @@
 """Models behind one interface: load one by its name or from its authors' files, list them, register your own."""
 
 from .base import Attention, AttentionRows, CellModel, Columns, Encoded, GeneRows, ModelSpec, Wanted
+from .catalogue import catalogue
 from .registry import available, load, register
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ModelSpec",
     "Wanted",
     "available",
+    "catalogue",
     "load",
     "register",
 ]

@@ -57,6 +57,8 @@ class ModelSpec:
         Layers of the network; 0 where there are none to choose from.
     poolings
         How a cell's vector can be taken from those of its tokens; the first is the default.
+    context
+        Tokens of a cell that it takes at most, special tokens included; ``None`` where there is no limit.
     bfloat16
         Whether ``dtype="auto"`` may choose bfloat16 where the processor has it.
     options
@@ -79,6 +81,7 @@ class ModelSpec:
     description: str
     n_layers: int = 0
     poolings: tuple[str, ...] = ()
+    context: int | None = None
     bfloat16: bool = False
     options: tuple[tuple[str, str], ...] = ()
     minibatch_tokens: int = 2**20
@@ -252,7 +255,7 @@ def check_wanted(spec: ModelSpec, want: Wanted) -> None:
     """
     if not want.outputs <= spec.outputs:
         given, asked = (", ".join(sorted(outputs)) for outputs in (spec.outputs, want.outputs))
-        msg = f"{spec.name} gives {given}; it was asked for {asked}."
+        msg = f"{spec.name} gives {given or 'none of these'}; it was asked for {asked}."
         raise InputError(msg)
     of_attention = None if want.attention is None else want.attention.layer
     for argument, layer in (("output_layer", want.layer), ("layer", of_attention)):

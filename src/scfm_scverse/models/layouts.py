@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import CheckpointError, InputError
+from ..checkpoints.files import check_links
 from .base import CellModel
 
 # Each has ``recognises(path) -> bool`` and ``load(path, *, ...) -> CellModel``.
@@ -16,6 +17,8 @@ FAMILIES = ("scgpt", "geneformer", "scfoundation", "scbert")
 
 def load_checkpoint(path: Path, options: dict[str, Any]) -> CellModel:
     """Load a released checkpoint, whichever family it is of."""
+    if path.is_dir():
+        check_links(path)
     for family in FAMILIES:
         module = import_module(f".{family}", __package__)
         if module.recognises(path):

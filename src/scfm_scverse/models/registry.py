@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import InputError
+from .catalogue import how_to_obtain
 from .layouts import load_checkpoint
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load(model: str | Path, **options: Any) -> CellModel:
         return _load_registered(name)
     if Path(model).exists():
         return load_checkpoint(Path(model), options)
-    msg = (
+    msg = how_to_obtain(name) or (
         f"There is no model {name!r} and no file of that name; the models are "
         f"{', '.join(map(repr, sorted(_all_loaders())))}, others are loaded by the path of their files."
     )

@@ -3,5 +3,17 @@
 from .attention import Spans, attend, attention_weights
 from .copies import Copies
 from .encoder import Encoder, EncoderLayer
+from .performer import Performer, PerformerLayer
+from .unfilled import unfilled
 
-__all__ = ["Copies", "Encoder", "EncoderLayer", "Spans", "attend", "attention_weights"]
+__all__ = [
+    "Copies",
+    "Encoder",
+    "EncoderLayer",
+    "Performer",
+    "PerformerLayer",
+    "Spans",
+    "attend",
+    "attention_weights",
+    "unfilled",
+]

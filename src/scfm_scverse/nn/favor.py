@@ -12,7 +12,7 @@ weights comes out of the same product as the weighted sum of the values.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 EPSILON = 1e-4
-_EXPONENT = 40.0  # exponents up to here leave float32 room on either side
+_ALIGNED = 16  # numbers
 
 
 def n_features(dim_head: int) -> int:
@@ -36,14 +36,19 @@ def draw_projection(n_rows: int, dim: int, generator: torch.Generator | None = N
 
 
 def products(x: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``z`` [..., m] and ``s`` [..., 1] of queries or keys [..., d]."""
+    """Return ``z`` [..., m] and ``s`` [..., 1] of queries or keys [..., d], times log2(e).
+
+    Powers of 2 take half the time of powers of e.
+    """
     scale = x.shape[-1] ** -0.25
-    return linear(x, projection * scale), x.square().sum(-1, keepdim=True) * (scale**2 / 2)
+    z: Tensor = linear(x, projection * (scale / log(2)))
+    return z, x.square().sum(-1, keepdim=True) * (scale**2 / (2 * log(2)))
 
 
 def with_one(value: Tensor) -> Tensor:
     """Append a 1 to each value, [..., d] -> [..., d + 1]."""
-    return pad(value, (0, 1), value=1.0)
+    out: Tensor = pad(value, (0, 1), value=1.0)
+    return out
 
 
 def attend_plain(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, *, over_batch: bool = False) -> Tensor:
@@ -71,71 +76,83 @@ def attend_plain(query: Tensor, key: Tensor, value: Tensor, projection: Tensor, 
 
 @dataclass(frozen=True)
 class KeySums:
-    """What the keys of a cell add up to.
-
-    ``exp(z - s)`` is at most ``exp(|row of the projection|^2 / 2)`` whatever the key is, so it can be summed before
-    the maximum is known; that enters in :meth:`table`.
+    """What the keys of a cell add up to; the maximum of all of them enters last, in :meth:`table`.
 
     Attributes
     ----------
     weighted
-        float32 [h, m, e]: sum of ``exp(z - s - bound) * value``.
+        float32 [h, e, m]: sum of ``exp(z - s - taken) * value``.
     plain
         float32 [h, e]: sum of the values.
     largest
-        float32 [t]: largest ``z`` of each key.
-    bound
-        float32 []: what is taken off every exponent.
+        float32 [t]: largest ``z`` of each key, times log2(e).
+    taken
+        float32 []: what was taken off every exponent so that none is large, times log2(e).
     """
 
     weighted: Tensor
     plain: Tensor
     largest: Tensor
-    bound: Tensor
+    taken: Tensor
 
     def table(self, largest: Tensor | None = None) -> Tensor:
-        """Features of the keys times values, summed, [h, m, e]; ``largest`` replaces the maximum of these keys."""
+        """Features of the keys times values, summed, [h, e, m]; ``largest`` replaces the maximum of these keys."""
         top = self.largest.max() if largest is None else largest
-        return self.weighted * torch.exp(self.bound - top) + EPSILON * self.plain[:, None]
+        return self._weighted(top) + EPSILON * self.plain[..., None]
 
     def exchange(self, rows: Tensor, old: KeySums, new: KeySums) -> KeySums:
         """Return the sums where some keys, ``rows`` [r], were ``old`` and are ``new``."""
-        largest = self.largest.index_copy(0, rows, new.largest)
-        weighted, plain = self.weighted - old.weighted + new.weighted, self.plain - old.plain + new.plain
-        return replace(self, weighted=weighted, plain=plain, largest=largest)
+        taken = torch.maximum(self.taken, new.taken)
+        return KeySums(
+            weighted=self._weighted(taken) - old._weighted(taken) + new._weighted(taken),
+            plain=self.plain - old.plain + new.plain,
+            largest=self.largest.index_copy(0, rows, new.largest),
+            taken=taken,
+        )
+
+    def _weighted(self, taken: Tensor) -> Tensor:
+        return self.weighted * torch.exp2(self.taken - taken)
 
 
 def sum_keys(parts: Iterable[tuple[Tensor, Tensor]], projection: Tensor) -> KeySums:
     """Sum keys and values, which come in parts that fit the processor's cache: pairs of [t, h, d] and [t, h, e]."""
-    bound = (projection.float().square().sum(1).max() / 2 - _EXPONENT).clamp(min=0)
-    weighted, plain, largest = [], [], []
+    exact = torch.promote_types(projection.dtype, torch.float32)
+    taken = projection.new_full((), -torch.inf, dtype=exact)
+    weighted, plain = projection.new_zeros((), dtype=exact), projection.new_zeros((), dtype=exact)
+    largest = []
     for key, value in parts:
-        z, s = products(key, projection)
-        largest.append(z.amax((1, 2)).float())
-        exponentials = z.sub_(s + bound).exp_()
-        part = torch.bmm(exponentials.permute(1, 2, 0), value.transpose(0, 1))
-        weighted = [part.float() if not weighted else weighted[0].add_(part)]
-        plain.append(value.sum(0, dtype=torch.float32))
-    return KeySums(weighted[0], torch.stack(plain).sum(0), torch.cat(largest), bound)
+        z, s = products(key, _aligned(projection))
+        largest.append(z.amax((1, 2)).to(exact))
+        before, taken = taken, torch.maximum(taken, largest[-1].max())
+        exponentials = z.sub_(s + taken).exp2_()[..., : len(projection)]
+        part = torch.bmm(value.permute(1, 2, 0), exponentials.transpose(0, 1))
+        weighted = torch.addcmul(part.to(exact), weighted, torch.exp2(before - taken))
+        plain = plain + value.sum(0, dtype=exact)
+    return KeySums(weighted, plain, torch.cat(largest), taken)
 
 
 def answer(query: Tensor, table: Tensor, projection: Tensor) -> Tensor:
-    """Attention of queries [t, h, d] to the keys of a table [h, m, e], [t, h * d]."""
-    z, s = products(query, projection)
-    exponentials = z.sub_(z.amax(-1, keepdim=True).add_(s)).exp_()
-    rest = EPSILON * table.sum(1, keepdim=True)  # what the epsilon of the query's features adds
+    """Attention of queries [t, h, d] to the keys of a table [h, e, m], [t, h * d]."""
+    z, s = products(query, _aligned(projection))
+    exponentials = z.sub_(z.amax(-1, keepdim=True).add_(s)).exp2_()[..., : len(projection)]
+    rest = EPSILON * table.sum(-1, keepdim=True)  # what the epsilon of the query's features adds
     table, rest = table.to(query.dtype), rest.to(query.dtype)
-    out = torch.baddbmm(rest, exponentials.transpose(0, 1), table)
-    return (out[..., :-1] / out[..., -1:]).transpose(0, 1).flatten(1)
+    out = torch.baddbmm(rest, table, exponentials.permute(1, 2, 0))
+    return (out[:, :-1] / out[:, -1:]).permute(2, 0, 1).flatten(1)
+
+
+def _aligned(projection: Tensor) -> Tensor:
+    """Repeat some rows, so that products start where the processor likes rows to start; no maximum changes."""
+    return torch.cat([projection, projection[: -len(projection) % _ALIGNED]])
 
 
 def query_features(query: Tensor, projection: Tensor) -> Tensor:
     """Features of queries [t, h, d], [t, h, m]."""
     z, s = products(query, projection)
-    return torch.exp(z - (z.amax(-1, keepdim=True) + s)) + EPSILON
+    return torch.exp2(z - (z.amax(-1, keepdim=True) + s)) + EPSILON
 
 
 def key_features(key: Tensor, projection: Tensor, largest: Tensor) -> Tensor:
-    """Features of keys [t, h, d], [t, h, m], given the largest ``z`` of all keys of their cell."""
+    """Features of keys [t, h, d], [t, h, m], given the largest ``z`` of all keys of their cell, times log2(e)."""
     z, s = products(key, projection)
-    return torch.exp(z - (s + largest)) + EPSILON
+    return torch.exp2(z - (s + largest)) + EPSILON

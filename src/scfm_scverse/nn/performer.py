@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class FavorAttention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """Split the last dimension, [..., h * d] -> [..., h, d]."""
-        return x.unflatten(-1, (self.n_heads, -1))
+        return x.view(*x.shape[:-1], self.n_heads, -1)
 
     def plain(self, asked: Tensor, x: Tensor, *, over_batch: bool) -> Tensor:
         """Attention of ``asked`` [b, r, d] to ``x`` [b, t, d] with gradients, [b, r, d]."""
@@ -65,7 +66,7 @@ class FavorAttention(nn.Module):
         return sum_keys(pairs, self.projection)
 
     def answer(self, x: Tensor, table: Tensor) -> Tensor:
-        """Attention of rows [t, d] to the keys of a table [h, m, e], [t, d]."""
+        """Attention of rows [t, d] to the keys of a table [h, e, m], [t, d]."""
         out: Tensor = self.to_out(answer(self.heads(self.to_q(x)), table, self.projection))
         return out
 
@@ -113,7 +114,10 @@ class PerformerLayer(nn.Module):
         """Return the second half of the layer, row by row, [..., d]."""
         if torch.is_grad_enabled():
             return x + self._hidden(x)
-        return torch.cat([part + self._hidden(part) for part in _parts(x.flatten(0, -2))]).view_as(x)
+        out = torch.empty_like(x)
+        for rows, part in zip(_parts(x.flatten(0, -2)), _parts(out.view(-1, x.shape[-1])), strict=True):
+            torch.add(rows, self._hidden(rows), out=part)
+        return out
 
     def _hidden(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear2(gelu(self.linear1(self.norm2(x))))
@@ -136,7 +140,7 @@ class PerformerLayer(nn.Module):
         inside = self.attention
         sums = self.sum_keys(cell)
         largest = sums.largest.max()
-        of_keys = sums.table()[..., -1]
+        of_keys = sums.table()[:, -1]
         of_queries = torch.zeros_like(of_keys)
         for part in _parts(cell):
             query = query_features(inside.heads(inside.to_q(self.norm1(part))), inside.projection)
@@ -172,13 +176,25 @@ class Performer(nn.Module):
         )
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def stack(self) -> list[PerformerLayer]:
+        """The layers, first to last."""
+        return [cast(PerformerLayer, layer) for layer in self.layers]
+
     def as_published(self, redraw_every: int = 1000) -> None:
         """Take key maxima over the whole minibatch and draw new projections in training, as the original does."""
         self.redraw_every = redraw_every
-        for layer in self.layers:
+        for layer in self.stack:
             layer.over_batch = True
 
-    def forward(self, x: Tensor, *, n_layers: int | None = None, read: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        n_layers: int | None = None,
+        read: Tensor | None = None,
+        sums: Sequence[KeySums] | None = None,
+    ) -> Tensor:
         """Run the first ``n_layers`` layers (all if ``None``); the last one only for the rows ``read``, if given.
 
         Parameters
@@ -189,18 +205,18 @@ class Performer(nn.Module):
             How many layers to run.
         read
             int64 [r]: rows whose output is read.
+        sums
+            Sums of the keys of each cell in the first layer, where they are known already.
 
         Returns
         -------
         [b, t, d], or [b, r, d] with ``read``.
         """
         self.count_call()
-        layers = list(self.layers)[:n_layers]
-        for layer in layers[:-1] if read is not None else layers:
-            x = layer(x)
-        if read is None:
-            return x
-        return layers[-1](x, read=read) if layers else x[:, read]
+        layers = self.stack[:n_layers]
+        for layer in layers:
+            x = layer(x, read=read if layer is layers[-1] else None, sums=sums if layer is layers[0] else None)
+        return x if layers or read is None else x[:, read]
 
     def count_call(self) -> None:
         """Draw new projections where enough calls in training mode were counted; the call that draws is not."""
@@ -210,10 +226,10 @@ class Performer(nn.Module):
             self.calls += 1
             return
         self.calls.zero_()
-        for layer in self.layers:
+        for layer in self.stack:
             old = layer.attention.projection
             old.copy_(draw_projection(*old.shape))
 
 
 def _parts(x: Tensor) -> Sequence[Tensor]:
-    return x.split(_ROWS if x.device.type == "cpu" else len(x))
+    return torch.split(x, _ROWS if x.device.type == "cpu" else len(x))

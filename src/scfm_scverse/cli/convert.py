@@ -1,0 +1,100 @@
+"""``scfm convert``: a checkpoint in files that hold nothing but data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .._errors import CheckpointError
+from ._files import require_folder
+
+_PICKLES = (".pkl", ".pickle")
+_TABLES = (".json", ".tsv", ".txt", ".csv")
+_MOST_TABLE = 32 * 2**20
+
+
+def convert(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of a checkpoint, or a pickle.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="PATH", help="Folder to make; of a pickle, the JSON file to make."),
+    ],
+) -> None:
+    """Write a checkpoint as safetensors and JSON, or a pickle of plain values as JSON.
+
+    Nothing in the files is run. A checkpoint is loaded first, and the report of that is shown. The new folder is loaded
+    as the old one was, by its path.
+    """
+    if output.exists():
+        msg = f"{output} exists already; choose a new name."
+        raise typer.BadParameter(msg)
+    require_folder(output)
+    if path.suffix in _PICKLES or _is_bare_pickle(path):
+        _write_json(path, output)
+        print(output)
+        return
+    from .. import models
+    from ..io.atomic import replacing
+
+    model = models.load(path)
+    report = model.report()
+    print(report)
+    print(f"  licence: {model.spec.licence}")
+    with replacing(output) as folder:
+        folder.mkdir()
+        left_out = _convert_files(path, Path(report.source), folder)
+    for name, why in left_out.items():
+        print(f"  not written: {name} ({why})")
+    print(f"{output}: {', '.join(sorted(file.name for file in output.iterdir()))}")
+
+
+def _is_bare_pickle(path: Path) -> bool:
+    """Whether this is a file without a suffix that begins as pickles since 2009 do, such as scBERT's label_dict."""
+    from ..checkpoints.files import open_file
+
+    if path.suffix or path.is_dir():
+        return False
+    with open_file(path) as stream:
+        return stream.read(1) == b"\x80"
+
+
+def _write_json(path: Path, output: Path) -> None:
+    from ..checkpoints import read_pickle
+    from ..checkpoints.tensors import as_json
+    from ..io.atomic import replacing
+
+    try:
+        found = as_json(read_pickle(path))
+    except TypeError as error:
+        msg = f"{path} {error}; it stays a pickle, which is read as it is."
+        raise CheckpointError(msg) from error
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+
+
+def _convert_files(path: Path, weights: Path, folder: Path) -> dict[str, str]:
+    """Write the weights and the tables beside them into a folder; return what was left out -> why."""
+    from ..checkpoints import read_pickle, read_weights
+    from ..checkpoints.tensors import write_weights
+
+    found: Any = read_weights(weights)
+    left_out = write_weights(folder / "model.safetensors", found)
+    if path.is_file():
+        return left_out
+    for file in sorted(path.iterdir()):
+        if file == weights or not file.is_file() or not file.stat().st_size:
+            continue
+        if file.suffix in _PICKLES:
+            _write_json(file, folder / f"{file.stem}.json")
+        elif _is_bare_pickle(file):
+            read_pickle(file)  # names of classes, which a model reads as they are; anything else stops here
+            shutil.copyfile(file, folder / file.name)
+        elif file.suffix in _TABLES and file.stat().st_size <= _MOST_TABLE:
+            shutil.copyfile(file, folder / file.name)
+        else:
+            left_out[file.name] = "no part of the model, or of no safe kind"
+    return left_out

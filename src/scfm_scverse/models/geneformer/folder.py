@@ -1,0 +1,81 @@
+"""From the folder of a checkpoint to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ..._errors import InputError
+from ..base import ModelSpec
+from ..catalogue import hash_of, release_fact
+from .dictionaries import Dictionaries, Source, Version, find_dictionaries
+from .files import load_network, read_sizes, weights_file
+from .model import Geneformer
+from .network import Sizes
+
+CITATIONS: dict[Version, str] = {
+    "V1": "Theodoris et al. 2023, Nature 618:616, doi:10.1038/s41586-023-06139-9",
+    "V2": "Chen et al. 2024, bioRxiv, doi:10.1101/2024.08.16.608180",
+}
+
+
+def load_folder(
+    folder: Path,
+    *,
+    version: Version | None,
+    dictionaries: tuple[Source | None, Source | None, Source | None],
+    mode: Literal["default", "original"],
+) -> Geneformer:
+    """Read sizes, vocabulary and weights, and see that they belong together."""
+    if mode not in ("default", "original"):
+        msg = f"Found mode={mode!r}; expected 'default' or 'original'."
+        raise InputError(msg)
+    sizes, config = read_sizes(folder / "config.json")
+    tokens, medians, mapping = dictionaries
+    vocabulary = find_dictionaries(
+        folder,
+        sizes.n_genes,
+        version=version,
+        token_dictionary=tokens,
+        gene_medians=medians,
+        gene_mapping=mapping,
+    )
+    facts = {
+        "rules": vocabulary.version,
+        "vocabulary": f"{sizes.n_genes:,} tokens, dictionaries {vocabulary.source}",
+        "network": f"{sizes.n_layers} layers of width {sizes.dim}, {sizes.n_heads} heads, context {sizes.context:,}",
+        **release_fact(weights_file(folder)),
+    }
+    network, loaded = load_network(folder, sizes, facts)
+    millions = round(sum(one.numel() for one in network.parameters()) / 1e6)
+    spec = make_spec(folder, sizes, vocabulary, f"Geneformer-{millions}M")
+    labels = config.get("id2label") or {}
+    return Geneformer(network, spec, vocabulary, loaded, mode, label_names(labels))
+
+
+def make_spec(folder: Path, sizes: Sizes, vocabulary: Dictionaries, name: str) -> ModelSpec:
+    """Describe the model."""
+    version = vocabulary.version
+    return ModelSpec(
+        name=name,
+        version=version,
+        weights_hash=hash_of(weights_file(folder))[:16],
+        genes=vocabulary.genes,
+        organism="mouse" if any(gene.startswith("ENSMUSG") for gene in vocabulary.genes[-1:]) else "human",
+        dim=sizes.dim,
+        key_added="X_Geneformer",
+        outputs=frozenset({"cell", "gene", "attention"}),
+        needs_counts=False,
+        licence="Apache-2.0",
+        citation=CITATIONS[version],
+        description=f"Transformer over ranked genes: {sizes.n_layers} layers, up to {sizes.context:,} tokens a cell.",
+        n_layers=sizes.n_layers,
+        poolings=("cls", "mean") if version == "V2" else ("mean",),
+        bfloat16=True,
+        minibatch_tokens=4096,
+    )
+
+
+def label_names(labels: dict[str, Any]) -> tuple[str, ...]:
+    """Names of classes in the order of their numbers."""
+    return tuple(str(labels[key]) for key in sorted(labels, key=int))

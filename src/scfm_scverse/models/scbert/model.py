@@ -1,0 +1,213 @@
+"""scBERT behind the interface that every model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..._errors import InputError
+from ...checkpoints import LoadReport
+from ...genes import GeneMatch, place_names, resolve_genes
+from ...io.safetensors import hash_tensors
+from ...nn import Copies
+from ...nn.favor import KeySums
+from ...tokens import Tokens
+from ...tokens.levels import Levels
+from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
+from .files import load_network, read_sizes, read_tensors
+from .first_layer import EmptyCell
+from .names import read_classes, read_genes
+from .network import Network
+from .reading import attention_rows, gene_weights
+
+Mode = Literal["default", "original"]
+
+SPECIAL = "<cell>"  # the position behind the genes, whose token is always 0
+UNASSIGNED = "Unassigned"
+POOLINGS = ("mean", "last")
+
+
+class ScBERT:
+    """scBERT, pretrained or fine-tuned with a head of classes.
+
+    Neither the authors' paper nor their code takes a vector of a cell from it. ``"mean"``, over all positions, is the
+    default here; ``"last"`` is the position that stands for the cell, whose output no loss of the pretraining reads.
+
+    Parameters
+    ----------
+    network
+        The network, float32 on the CPU.
+    spec
+        What is known of it; the last entry of its vocabulary is the position that stands for the cell.
+    classes
+        Names of the classes of a fine-tuned head; none if pretrained.
+    mode
+        How closely the authors' program is followed.
+    report
+        What became of its file.
+    """
+
+    def __init__(
+        self, network: Network, spec: ModelSpec, classes: tuple[str, ...], mode: Mode, report: LoadReport
+    ) -> None:
+        self.network = network
+        self.spec = spec
+        self.classes = classes
+        self.mode = mode
+        self._report = report
+        self._copies = Copies(network)
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        *,
+        genes: str | Path | Sequence[str] | None,
+        classes: str | Path | Sequence[str] | None,
+        mode: Mode,
+    ) -> ScBERT:
+        """Read a file; see :func:`scfm_scverse.models.scbert.load`."""
+        if mode not in get_args(Mode):
+            msg = f"Found mode={mode!r}; expected {' or '.join(map(repr, get_args(Mode)))}."
+            raise InputError(msg)
+        tensors, about = read_tensors(path)
+        sizes = read_sizes(path, tensors)
+        names = read_genes(path, sizes.n_positions - 1, genes)
+        labels = () if sizes.n_classes is None else read_classes(path, sizes.n_classes, classes)
+        shape = f"{sizes.n_layers} layers, width {sizes.dim}, {sizes.n_heads} heads of {sizes.dim_head}"
+        facts = about | {"genes": f"{len(names):,}", "network": shape, "classes": ", ".join(labels) or "none"}
+        network, report = load_network(path, tensors, sizes, facts)
+        if mode == "original":
+            network.performer.as_published()
+        spec = ModelSpec(
+            name="scBERT",
+            version="-".join(["fine-tuned" if labels else "pretrained", *(["original"] if mode == "original" else [])]),
+            weights_hash=hash_tensors({name: one.numpy() for name, one in network.state_dict().items()}),
+            genes=np.array([*names.tolist(), SPECIAL]),
+            organism="human",
+            dim=sizes.dim,
+            key_added="X_scBERT",
+            outputs=frozenset({"cell", "gene", "attention"}),
+            needs_counts=False,
+            licence="GPL-3.0, code and weights",
+            citation="Yang et al., Nature Machine Intelligence 2022, doi 10.1038/s42256-022-00534-z",
+            description="Linear-attention transformer over all of 16,906 genes, trained on the human PanglaoDB.",
+            n_layers=sizes.n_layers,
+            poolings=POOLINGS,
+            bfloat16=True,
+            minibatch_tokens=1,  # a cell has all positions, however few tokens: more cells at once gain nothing
+        )
+        return cls(network, spec, labels, mode, report)
+
+    @cached_property
+    def gene_rows(self) -> NDArray[np.int32]:
+        """Rows of the gene table that the vocabulary stands for, [v]."""
+        rows = resolve_genes(self.spec.genes[:-1].tolist(), organism="human").rows
+        return np.append(rows, -1).astype(np.int32)
+
+    def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
+        """Return the position in the vocabulary of each name of a data set, [g]."""
+        if self.mode != "original":
+            return place_names(match, ids, self.spec.genes, self.gene_rows)
+        place = {name: at for at, name in enumerate(self.spec.genes[:-1].tolist())}
+        return np.array([place.pop(name, -1) for name in match.names], np.int32)  # a second copy finds nothing
+
+    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+        """Return the tokeniser of a matrix with these columns."""
+        return Levels(columns=columns.vocabulary, n_genes=len(self.spec.genes), base=columns.base)
+
+    def gene_vectors(self) -> NDArray[np.float32]:
+        """Return the vector of each gene, as gene2vec made it, [v, d]."""
+        vectors: NDArray[np.float32] = self.network.gene_emb.numpy()
+        return vectors
+
+    def report(self) -> LoadReport:
+        """Return what was loaded."""
+        return self._report
+
+    def encode(self, minibatch: Tokens, want: Wanted, *, device: torch.device, dtype: torch.dtype) -> Encoded:
+        """Return vectors of cells [b, d], of every gene of the list in every cell, attention between genes."""
+        check_wanted(self.spec, want)
+        how = want.pooling or POOLINGS[0]
+        n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
+        network = self._copies.on(device, dtype)
+        cell = gene = attention = None
+        with torch.inference_mode():
+            x, sums = self._filled(network, minibatch, device, dtype)
+            if want.outputs & {"cell", "gene"}:
+                only_last = how == "last" and "gene" not in want.outputs
+                read = torch.tensor([x.shape[1] - 1], device=device) if only_last else None
+                hidden = network.encode(x, n_layers=n_layers, read=read, sums=sums)
+                if "cell" in want.outputs:
+                    cell = hidden[:, -1] if how == "last" else hidden.mean(1, dtype=torch.float32)
+                gene = _gene_rows(hidden[:, :-1]) if "gene" in want.outputs else None
+            if "attention" in want.outputs and want.attention is not None:
+                published = self.mode == "original"
+                attention = attention_rows(network.performer, x, want.attention, as_published=published)
+        return Encoded(cell=cell, gene=gene, attention=attention)
+
+    def logits(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Scores of the tokens 0 to 5 (levels) and 6 (mask) at every position, [b, v, 7]; only if pretrained."""
+        if self.classes:
+            msg = f"{self.spec.id} has a head of classes; expected a pretrained file, which has one of levels."
+            raise InputError(msg)
+        return self._head(minibatch, device, dtype)
+
+    def class_probabilities(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Probability of each of ``classes``, [b, c]; only if fine-tuned."""
+        if not self.classes:
+            msg = f"{self.spec.id} has a head of levels; expected a file that fine-tuning wrote, which has classes."
+            raise InputError(msg)
+        return self._head(minibatch, device, dtype).float().softmax(-1)
+
+    def predict_classes(
+        self, minibatch: Tokens, *, unassigned_below: float = 0.0, device: torch.device, dtype: torch.dtype
+    ) -> NDArray[np.str_]:
+        """Return the most probable class of each cell, ``"Unassigned"`` where its probability is smaller, [b].
+
+        The authors take 0.5 where new types are looked for.
+        """
+        probable, at = self.class_probabilities(minibatch, device=device, dtype=dtype).max(-1)
+        names = np.array(self.classes)[at.cpu().numpy()]
+        return np.where(probable.cpu().numpy() < unassigned_below, UNASSIGNED, names)
+
+    def gene_weights(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Attention that each position of the vocabulary gets in each cell, over all layers and heads, [b, v].
+
+        The weights of a cell sum to one; the authors average them over the cells of a type to find its genes.
+        """
+        network = self._copies.on(device, dtype)
+        with torch.inference_mode():
+            x, _ = self._filled(network, minibatch, device, dtype)
+            return gene_weights(network.performer, x, as_published=self.mode == "original")
+
+    def _head(self, minibatch: Tokens, device: torch.device, dtype: torch.dtype) -> Tensor:
+        network = self._copies.on(device, dtype)
+        with torch.inference_mode():
+            x, sums = self._filled(network, minibatch, device, dtype)
+            out: Tensor = network.to_out(network.encode(x, sums=sums))
+            return out
+
+    def _filled(
+        self, network: Network, minibatch: Tokens, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Tensor, list[KeySums]]:
+        return self._empty_cell(device, dtype).fill(network, minibatch)
+
+    @lru_cache(maxsize=1)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
+    def _empty_cell(self, device: torch.device, dtype: torch.dtype) -> EmptyCell:
+        return EmptyCell.of(self._copies.on(device, dtype))
+
+
+def _gene_rows(values: Tensor) -> GeneRows:
+    """One row for every cell and gene, [b, v, d]."""
+    axes = (torch.arange(n, device=values.device) for n in values.shape[:2])
+    cell, gene = torch.meshgrid(*axes, indexing="ij")
+    return GeneRows(cell.flatten(), gene.flatten(), values.flatten(0, 1))

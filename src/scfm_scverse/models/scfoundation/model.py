@@ -1,0 +1,205 @@
+"""scFoundation behind the interface that every model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..._errors import InputError
+from ...checkpoints import LoadReport
+from ...genes import GeneMatch, place_names, resolve_genes
+from ...io.safetensors import hash_tensors
+from ...nn import Copies
+from ...tokens import Tokens
+from ...tokens.read_depth import ReadDepth
+from ..base import Attention, AttentionRows, Columns, Encoded, ModelSpec, Output, Wanted, check_wanted
+from ..readout import attention_rows
+from .attention import decoder_attention
+from .decoding import Decoding, gene_rows
+from .files import Key, load_network, read_sizes, read_submodel
+from .genes import read_genes
+from .network import ScFoundationNetwork, Transformer
+from .options import Options
+from .rows import Rows, make_rows, pool
+
+SPECIAL = ("<T>", "<S>")  # at the two positions behind the genes
+POOLINGS = ("all", "max", "mean", "S", "T")
+
+
+class ScFoundation:
+    """scFoundation (xTrimoGene): an encoder over the expressed genes, and a decoder over all 19,264.
+
+    Parameters
+    ----------
+    network
+        The network, float32 on the CPU.
+    spec
+        What is known of it; the last two entries of its vocabulary are T and S.
+    options
+        How it is to be run.
+    report
+        What became of its file.
+    """
+
+    def __init__(self, network: ScFoundationNetwork, spec: ModelSpec, options: Options, report: LoadReport) -> None:
+        self.network = network
+        self.spec = spec
+        self.options = options
+        self._report = report
+        self._embedding = Copies(network.embedding)
+        self._transformer = Copies(network.transformer)
+        decoder, original = network.decoder, options.mode == "original"
+        self._decoding = None if decoder is None else Decoding(self._embedding, decoder, original=original)
+
+    @classmethod
+    def read(cls, path: Path, *, key: Key, genes: str | Path | Sequence[str] | None, options: Options) -> ScFoundation:
+        """Read a file; see :func:`scfm_scverse.models.scfoundation.load`."""
+        found = read_submodel(path, key)
+        # The authors take vectors of genes from this one only; the decoder of the others would be memory for nothing.
+        sizes = read_sizes(found, decoder=found.key == "gene")
+        names = read_genes(path, sizes.n_positions - len(SPECIAL), genes)
+        facts = {
+            "sub-model": found.key,
+            "not read": ", ".join(found.others) or "none",
+            "genes": f"{len(names):,}",
+            "encoder": f"{sizes.n_layers} layers, width {sizes.dim}, {sizes.n_heads} heads",
+        }
+        network, report = load_network(path, found, sizes, facts)
+        outputs: frozenset[Output] = frozenset({"cell", "attention"})
+        spec = ModelSpec(
+            name="scFoundation",
+            version=f"{found.key}-{options}",
+            weights_hash=hash_tensors({name: one.numpy() for name, one in network.state_dict().items()}),
+            genes=np.array([*names.tolist(), *SPECIAL]),
+            organism="human",
+            dim=4 * sizes.dim,
+            key_added="X_scFoundation",
+            outputs=outputs if sizes.decoder is None else outputs | {"gene", "expression"},
+            needs_counts=options.pre_normalized == "F",
+            licence="scFoundation model licence: research that is not commercial, no redistribution",
+            citation="Hao et al., Nature Methods 2024, doi 10.1038/s41592-024-02305-7",
+            description="Transformer over the expressed of 19,264 genes, trained on 50 million human cells.",
+            n_layers=sizes.n_layers,
+            poolings=POOLINGS if options.mode == "default" else POOLINGS[:2],  # the script has no others
+            bfloat16=True,
+            # A cell takes 40 MB where it is decoded, however few tokens it has.
+            minibatch_tokens=4096 if sizes.decoder is None else 1024,
+        )
+        return cls(network, spec, options, report)
+
+    @property
+    def n_genes(self) -> int:
+        """Genes of the list, without T and S."""
+        return len(self.spec.genes) - len(SPECIAL)
+
+    @cached_property
+    def gene_rows(self) -> NDArray[np.int32]:
+        """Rows of the gene table that the vocabulary stands for, [v]."""
+        rows = resolve_genes(self.spec.genes[: self.n_genes].tolist(), organism="human").rows
+        return np.concatenate([rows, np.full(len(SPECIAL), -1, rows.dtype)])
+
+    def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
+        """Return the position in the vocabulary of each name of a data set, [g]."""
+        if not self._original:
+            return place_names(match, ids, self.spec.genes, self.gene_rows)
+        place = {name: at for at, name in enumerate(self.spec.genes[: self.n_genes].tolist())}
+        return np.array([place.pop(name, -1) for name in match.names], np.int32)  # a second copy finds nothing
+
+    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+        """Return the tokeniser of a matrix with these columns.
+
+        Raises
+        ------
+        InputError
+            The values are not of the kind that ``pre_normalized`` promised.
+        """
+        if (columns.base == 0) != (self.options.pre_normalized == "F"):
+            found, expected = ("counts", "'F'") if columns.base == 0 else ("log values", "'T' or 'A'")
+            msg = f"Found {found} and pre_normalized={self.options.pre_normalized!r}; expected {expected}."
+            raise InputError(msg)
+        return ReadDepth(
+            columns=columns.vocabulary,
+            n_genes=len(self.spec.genes),
+            target=self.options.target,
+            base=columns.base,
+            sample=self.options.input_type,
+            target_sum=self.options.target_sum,
+            needs_totals=self.options.pre_normalized == "A",
+        )
+
+    def gene_vectors(self) -> NDArray[np.float32]:
+        """Return the vector of each gene's position, and of those of T and S, [v, d]."""
+        vectors: NDArray[np.float32] = self.network.embedding.pos_emb.weight.detach()[:-1].numpy()
+        return vectors
+
+    def report(self) -> LoadReport:
+        """Return what was loaded."""
+        return self._report
+
+    def encode(self, minibatch: Tokens, want: Wanted, *, device: torch.device, dtype: torch.dtype) -> Encoded:
+        """Compute what is wanted.
+
+        Returns
+        -------
+        Vectors of cells [b, 4 d] or [b, d] (see ``POOLINGS``); of every gene of the list in every cell; log values of
+        these genes at depth T; attention in the encoder.
+        """
+        check_wanted(self.spec, want)
+        with torch.inference_mode():
+            x, rows = self._embedded(minibatch, device, dtype)
+            transformer = self._transformer.on(device, dtype)
+            cell = gene = expression = attention = None
+            if "cell" in want.outputs:
+                cell = self._cells(transformer, x, rows, want)
+            if want.outputs & {"gene", "expression"}:
+                vectors = self._decoder.genes(self._decoder.filled(transformer(x, rows.spans), rows))
+                gene = gene_rows(vectors) if "gene" in want.outputs else None
+                numbers = "expression" in want.outputs
+                expression = gene_rows(self._decoder.expression(vectors)) if numbers else None
+            if want.attention is not None:
+                attention = attention_rows(transformer.encoder, x, rows.positions, rows.spans, want.attention)
+            return Encoded(cell, gene, expression, attention)
+
+    def decoder_attention(
+        self, minibatch: Tokens, wanted: Attention, *, device: torch.device, dtype: torch.dtype
+    ) -> AttentionRows:
+        """Return the attention in the decoder, whose layers ``wanted.layer`` counts, of genes to all positions."""
+        with torch.inference_mode():
+            x, rows = self._embedded(minibatch, device, dtype)
+            filled = self._decoder.filled(self._transformer.on(device, dtype)(x, rows.spans), rows)
+            performer = self._decoder.decoder.on(device, dtype).performer
+            return decoder_attention(performer, filled, wanted, self.n_genes, original=self._original)
+
+    @property
+    def _original(self) -> bool:
+        return self.options.mode == "original"
+
+    @property
+    def _decoder(self) -> Decoding:
+        if self._decoding is None:
+            msg = f"{self.spec.id} was loaded without its decoder; load the file with key='gene'."
+            raise InputError(msg)
+        return self._decoding
+
+    def _embedded(self, minibatch: Tokens, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Rows]:
+        """What goes into the encoder, [t, d]."""
+        rows = make_rows(minibatch, self.n_genes, device, drop=self._original)
+        # Numbers such as T are read in float32: eight bits are too few for them.
+        return self._embedding.on(device, torch.float32)(rows.values, rows.positions).to(dtype), rows
+
+    def _cells(self, transformer: Transformer, x: Tensor, rows: Rows, want: Wanted) -> Tensor:
+        # The last layer is read through the normalisation behind it, as the authors do.
+        n_layers = None if want.layer in {None, -1} else self.spec.n_layers + 1 + (want.layer or 0)
+        how = want.pooling or POOLINGS[0]
+        if how in {"S", "T"}:
+            read = rows.last - (1 if how == "T" else 0)
+            out: Tensor = transformer(x, rows.spans, n_layers=n_layers, read=read)
+            return out
+        return pool(transformer(x, rows.spans, n_layers=n_layers).float(), rows.spans, how)

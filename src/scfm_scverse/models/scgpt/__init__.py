@@ -1,0 +1,79 @@
+"""scGPT: a cell is its expressed genes, each with the bin of its expression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...tokens.bins import Sampling, Ties
+from .options import Mode, Options
+
+if TYPE_CHECKING:
+    from .model import Scgpt
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder with ``args.json`` and ``vocab.json``, or a ``.pt`` file in such a folder."""
+    folder = path.parent if path.suffix in (".pt", ".safetensors") else path
+    return (folder / "args.json").is_file() and (folder / "vocab.json").is_file()
+
+
+def load(
+    path: Path,
+    *,
+    ties: Ties = "hash",
+    sampling: Sampling = "hash",
+    max_length: int = 1200,
+    random_state: int = 0,
+    mode: Mode = "default",
+    batch: int | None = None,
+    cls_value: float | None = None,
+) -> Scgpt:
+    """Load a scGPT checkpoint, pre-trained or fine-tuned.
+
+    Parameters
+    ----------
+    path
+        Folder with ``args.json``, ``vocab.json`` and ``best_model.pt``, or another ``.pt`` file in such a folder.
+    ties
+        Many genes of a cell have the same small count, and several edges of bins lie on it; the authors draw one of
+        these bins at random. ``"hash"`` draws so that the bin depends on the cell's expressed genes, the gene and
+        ``random_state`` alone; ``"middle"`` and ``"high"`` take the middle and the highest one.
+    sampling
+        Genes that are kept of a cell with more than ``max_length`` tokens: drawn in the same way, as the authors draw
+        some, or those of the largest values (``"top"``).
+    max_length
+        Tokens of a cell at most, <cls> included.
+    random_state
+        Another number draws other bins and other genes.
+    mode
+        ``"original"`` does what the authors' program does: names are found only as they are written, two columns of
+        one name are two tokens, bins and genes that ``"hash"`` would draw are drawn cell after cell from the streams
+        of numpy and torch, and means go over <cls> and the padding too, which depends on the minibatch.
+    batch
+        The batch, by its number in training, that cells are taken for; needed by models fine-tuned to normalise
+        batches apart, and to give expression where the decoder sees the batch.
+    cls_value
+        Value of <cls>. ``None`` is that of padding, as in pre-training and in the authors' embeddings; their notebooks
+        fine-tune with 0.
+
+    Raises
+    ------
+    CheckpointError
+        Files that are damaged, lack a tensor or do not fit each other.
+    InputError
+        An option that has no such value.
+
+    Examples
+    --------
+    >>> import scfm_scverse as scfm
+    >>> model = scfm.models.load("scGPT_human", ties="middle")  # doctest: +SKIP
+
+    References
+    ----------
+    Cui et al. (2024), Nature Methods 21, 1470-1480.
+    """
+    options = Options(ties, sampling, max_length, random_state, mode, batch, cls_value)
+    from .model import load_scgpt
+
+    return load_scgpt(path, options)

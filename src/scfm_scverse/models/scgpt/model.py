@@ -1,0 +1,206 @@
+"""scGPT behind the interface that every model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..._errors import InputError
+from ...checkpoints import LoadReport
+from ...genes import GeneMatch, place_names, resolve_genes
+from ...io.safetensors import hash_tensors
+from ...nn import Copies, Spans
+from ...tokens import Tokens
+from ...tokens.bins import Bins
+from ..base import Columns, Encoded, GeneRows, ModelSpec, Output, Wanted, check_wanted
+from ..readout import attention_rows
+from .build import build_network, number_in
+from .files import CLS, EOC, PAD, Checkpoint, read_checkpoint
+from .network import ScgptNetwork
+from .options import Options
+from .original import OriginalBins, pads_beside, pool_padded
+
+
+class Scgpt:
+    """A scGPT checkpoint, pre-trained or fine-tuned.
+
+    Attributes
+    ----------
+    network
+        The network in float32: the heads that are no output of :meth:`encode` are its methods.
+    spec, options
+        What it is, and how it was asked to run.
+    cls, pad
+        Positions of <cls> and <pad> in the vocabulary.
+    pad_value, cls_value
+        Value of padding, and that of <cls>.
+    """
+
+    def __init__(
+        self, network: ScgptNetwork, spec: ModelSpec, options: Options, loaded: LoadReport, pad_value: float
+    ) -> None:
+        names = spec.genes.tolist()
+        self.network = network
+        self.spec = spec
+        self.options = options
+        self.cls, self.pad = names.index(CLS), names.index(PAD)
+        self.pad_value = pad_value
+        self.cls_value = pad_value if options.cls_value is None else options.cls_value
+        self._loaded = loaded
+        self._copies = Copies(network)
+
+    @cached_property
+    def gene_rows(self) -> NDArray[np.int32]:
+        """Rows of the gene table that the vocabulary stands for, [v]."""
+        rows = resolve_genes(self.spec.genes.tolist(), organism="human").rows.astype(np.int32)
+        rows[self._special.numpy()] = -1
+        return rows
+
+    def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
+        """Return the position in the vocabulary of each name of a data set, [g]."""
+        if self.options.mode == "original":
+            known = {name: at for at, name in enumerate(self.spec.genes.tolist())}
+            return np.array([known.get(name, -1) for name in match.names], np.int32)
+        return place_names(match, ids, self.spec.genes, self.gene_rows)
+
+    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+        """Return the tokeniser of a matrix with these columns."""
+        bins = Bins(
+            columns=columns.vocabulary,
+            n_genes=len(self.spec.genes),
+            first=self.cls,
+            first_value=self.cls_value,
+            base=columns.base,
+            max_length=self.options.max_length,
+            ties=self.options.ties,
+            sampling=self.options.sampling,
+            seed=self.options.random_state,
+        )
+        return OriginalBins(bins) if self.options.mode == "original" else bins
+
+    def gene_vectors(self) -> NDArray[np.float32]:
+        """Return the vector of each gene, [v, d]."""
+        with torch.inference_mode():
+            vectors: NDArray[np.float32] = self.network.encoder(torch.arange(len(self.spec.genes))).numpy()
+        return vectors
+
+    def report(self) -> LoadReport:
+        """Return what was loaded."""
+        return self._loaded
+
+    def encode(self, minibatch: Tokens, want: Wanted, *, device: torch.device, dtype: torch.dtype) -> Encoded:
+        """Return vectors of cells [b, d] and of genes in cells, expression in bins, attention between genes.
+
+        The vector of a cell is that of <cls> or the sum of its genes' weighted by their bins, of unit length both, or
+        their mean. <cls> is no gene.
+        """
+        check_wanted(self.spec, want)
+        network = self._copies.on(device, dtype)
+        ids = torch.from_numpy(minibatch.ids.astype(np.int64)).to(device)
+        values = torch.from_numpy(minibatch.values).to(device, dtype)
+        spans = Spans(tuple(minibatch.lengths.tolist()))
+        n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
+        cell = gene = expression = attention = None
+        with torch.inference_mode():
+            x = network.embed(network.encoder(ids), values, self._batches(len(ids), device))
+            encoder = network.transformer_encoder
+            pooling = want.pooling or self.spec.poolings[0]
+            if want.outputs == {"cell"} and pooling == "cls":
+                return Encoded(cell=_unit(encoder(x, spans, n_layers=n_layers, read=spans.starts.to(device))))
+            if "cell" in want.outputs and pooling != "cls" and self.options.mode == "original":
+                cell = self._pool_originally(network, x, values, spans, n_layers, pooling)
+            hidden = encoder(x, spans, n_layers=n_layers) if want.outputs - {"attention"} else x
+            is_gene = ~self._special.to(device)[ids]
+            if "cell" in want.outputs and cell is None:
+                cell = pool(hidden, values, is_gene, spans, pooling)
+            which = spans.cells.to(device)[is_gene], ids[is_gene]
+            if "gene" in want.outputs:
+                gene = GeneRows(*which, hidden[is_gene])
+            if "expression" in want.outputs:
+                last = hidden if n_layers == self.spec.n_layers else encoder(x, spans)
+                told = network.expression(last, spans, self._batches(len(minibatch), device)).value
+                expression = GeneRows(*which, told[is_gene])
+            if want.attention is not None:
+                attention = attention_rows(encoder, x, ids, spans, want.attention)
+        return Encoded(cell=cell, gene=gene, expression=expression, attention=attention)
+
+    def _pool_originally(
+        self, network: ScgptNetwork, x: Tensor, values: Tensor, spans: Spans, n_layers: int, pooling: str
+    ) -> Tensor:
+        pad = network.encoder(torch.tensor([self.pad], device=x.device))
+        pad = network.embed(pad, values.new_tensor([self.pad_value]), self._batches(1, x.device))
+        hidden, pads = pads_beside(network.transformer_encoder, x, pad[0], spans, n_layers)
+        weights = values.float() if pooling == "weighted" else None
+        return pool_padded(hidden.float(), pads.float(), spans, weights, self.pad_value)
+
+    def _batches(self, n: int, device: torch.device) -> Tensor | None:
+        config = self.network.config
+        if config.norm != "dsbn" and not config.batch_vectors:
+            return None
+        if self.options.batch is None or self.options.batch >= config.n_batches:
+            msg = (
+                f"Found batch={self.options.batch} for a model that tells {config.n_batches} batches apart; expected "
+                f"a number from 0 to {config.n_batches - 1}: scfm.models.load(path, batch=0)."
+            )
+            raise InputError(msg)
+        return torch.full((n,), self.options.batch, device=device)
+
+    @cached_property
+    def _special(self) -> Tensor:
+        return torch.from_numpy(np.isin(self.spec.genes, (PAD, CLS, EOC)))
+
+
+def pool(hidden: Tensor, values: Tensor, is_gene: Tensor, spans: Spans, how: str) -> Tensor:
+    """Vector of each cell, [t, d] -> float32 [b, d]."""
+    if how == "cls":
+        return _unit(hidden[spans.starts.to(hidden.device)])
+    genes = Spans(tuple(int(part.sum()) for part in torch.split(is_gene, list(spans.lengths))))
+    rows = hidden[is_gene].float()
+    return genes.mean(rows) if how == "mean" else _unit(genes.mean(rows * values[is_gene].float()[:, None]))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return normalize(rows.float(), dim=1)
+
+
+def load_scgpt(path: Path, options: Options) -> Scgpt:
+    """Read a checkpoint and build the model."""
+    checkpoint = read_checkpoint(path)
+    network, loaded = build_network(checkpoint)
+    spec = spec_of(checkpoint, network, options)
+    return Scgpt(network, spec, options, loaded, pad_value=number_in(checkpoint.args, "pad_value", -2))
+
+
+def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options) -> ModelSpec:
+    """Describe the model."""
+    config = network.config
+    # A perturbation model reads logarithms of all genes and no <cls>: tokens of bins would tell it nothing.
+    outputs: set[Output] = set() if config.perturbation else {"cell", "gene", "attention"}
+    if config.expression and not config.n_modalities:  # whose decoder must be told the modality of every token
+        outputs.add("expression")
+    return ModelSpec(
+        name="scGPT",
+        version=f"{checkpoint.weights.parent.resolve().name}{options}",
+        weights_hash=hash_tensors({name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}),
+        genes=checkpoint.vocabulary,
+        organism="human",
+        dim=config.dim,
+        key_added="X_scGPT",
+        outputs=frozenset(outputs),
+        needs_counts=False,
+        licence="MIT",
+        citation="Cui et al. 2024, Nature Methods 21:1470, doi:10.1038/s41592-024-02201-0",
+        description=f"Transformer over binned expression: {config.n_layers} layers of width {config.dim}.",
+        n_layers=config.n_layers,
+        poolings=("cls", "mean", "weighted"),
+        bfloat16=True,
+        minibatch_tokens=4096,
+    )

@@ -1,0 +1,69 @@
+"""The cells that edited copies are compared with, each once, in groups that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tokens import Tokens
+from .copies import Copies, Mode
+from .edits import count_present, shorten
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Cells to compare with, the longest first.
+
+    Attributes
+    ----------
+    tokens
+        Their tokens [m].
+    of
+        int64 [p]: which of them each copy is compared with.
+    """
+
+    tokens: Tokens
+    of: NDArray[np.int64]
+
+    def groups(self, budget: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Cut the cells by a budget of tokens; yield those of a group and the copies that are compared with them."""
+        order = np.argsort(self.of, kind="stable")
+        first = np.searchsorted(self.of[order], np.arange(len(self.tokens) + 1))
+        for cells in cut(self.tokens.lengths, budget):
+            yield cells, order[first[cells.start] : first[cells.stop]]
+
+
+def find_baselines(tokens: Tokens, copies: Copies, special: NDArray[np.bool_], context: int, mode: Mode) -> Baselines:
+    """Find the cells that copies are compared with.
+
+    Where overexpressed genes push others out of the context, the cell loses those too. The original cuts a cell off by
+    more than that where it is a few tokens shorter than the context.
+    """
+    excess = np.zeros(len(copies), np.int64)
+    if copies.kind == "overexpress" and not copies.each:
+        taken = tokens.take(copies.cell)
+        absent = copies.genes.shape[1] - count_present(taken, copies.genes)
+        grown = taken.lengths + absent
+        cut_before = np.minimum(grown, context) + absent if mode == "original" else grown
+        excess = np.maximum(0, cut_before - context)
+    stride = int(excess.max(initial=0)) + 1
+    pairs, of = np.unique(copies.cell * stride + excess, return_inverse=True)
+    found = shorten(tokens.take(pairs // stride), pairs % stride, special)
+    order = np.argsort(-found.lengths, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return Baselines(found.take(order), place[of])
+
+
+def cut(lengths: NDArray[np.integer], budget: int) -> Iterator[slice]:
+    """Cut a row of cells into neighbours that hold no more tokens than the budget together; one longer goes alone."""
+    ends = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        limit = ends[start] - lengths[start] + budget
+        stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+        yield slice(start, stop)
+        start = stop
