@@ -24,12 +24,13 @@ def encode_groups(
     n_cells: int,
     *,
     model: CellModel,
-    tokenize: Callable[[sp.csr_matrix], Tokens],
+    tokenize: Callable[..., Tokens],
     want: Wanted,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
     done: NDArray[np.bool_] | None = None,
+    totals: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
     """Run a model over every cell that has tokens.
 
@@ -49,6 +50,8 @@ def encode_groups(
         Where and how precisely the model computes.
     done
         Cells to leave out [n].
+    totals
+        Total counts of the cells [n], for a model that reads them.
 
     Yields
     ------
@@ -62,7 +65,7 @@ def encode_groups(
             n = block.shape[0]
             left = np.ones(n, bool) if done is None else ~done[first : first + n]
             if left.any():
-                tokens = tokenize(block)
+                tokens = tokenize(block) if totals is None else tokenize(block, totals[first : first + n])
                 left &= tokens.lengths > 0
                 cells = np.flatnonzero(left)
                 for group in minibatches(tokens.lengths[cells], token_budget=budget, batch_size=batch_size):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError
@@ -59,6 +58,8 @@ class ModelSpec:
         How a cell's vector can be taken from those of its tokens; the first is the default.
     context
         Tokens of a cell that it takes at most, special tokens included; ``None`` where there is no limit.
+    reads_totals
+        Whether its tokeniser takes the total counts of each cell as a second argument.
     bfloat16
         Whether ``dtype="auto"`` may choose bfloat16 where the processor has it.
     options
@@ -82,6 +83,7 @@ class ModelSpec:
     n_layers: int = 0
     poolings: tuple[str, ...] = ()
     context: int | None = None
+    reads_totals: bool = False
     bfloat16: bool = False
     options: tuple[tuple[str, str], ...] = ()
     minibatch_tokens: int = 2**20
@@ -228,7 +230,7 @@ class CellModel(Protocol):
         """Return the position in the vocabulary of each name of a data set, -1 where it has none, [g]."""
         ...
 
-    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+    def tokenizer(self, columns: Columns) -> Callable[..., Tokens]:
         """Return the function that turns CSR blocks of such a matrix into tokens."""
         ...
 

@@ -12,10 +12,20 @@ from .attention import Spans, attend, attend_from
 class EncoderLayer(nn.Module):
     """``a = norm1(x + attention(x)); norm2(a + linear2(relu(linear1(a))))``."""
 
-    def __init__(self, dim: int, n_heads: int, dim_hidden: int, *, eps: float = 1e-5, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        n_heads: int,
+        dim_hidden: int,
+        *,
+        eps: float = 1e-5,
+        dropout: float = 0.0,
+        drop_hidden: bool = True,
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.dropout = dropout
+        self.drop_hidden = drop_hidden  # BERT drops nothing between its two linear maps, torch's own layer does
         self.in_proj = nn.Linear(dim, 3 * dim)
         self.out_proj = nn.Linear(dim, dim)
         self.linear1 = nn.Linear(dim, dim_hidden)
@@ -55,7 +65,7 @@ class EncoderLayer(nn.Module):
         share, train = self.dropout, self.training
         x = self.norm1(x + dropout(attended, share, train))
         # In place, which autograd bears here: new memory of this size costs more than what is computed in it.
-        hidden = dropout(self.linear1(x).relu_(), share, train)
+        hidden = dropout(self.linear1(x).relu_(), share if self.drop_hidden else 0.0, train)
         out: Tensor = self.norm2(dropout(self.linear2(hidden), share, train).add_(x))
         return out
 
@@ -64,11 +74,20 @@ class Encoder(nn.Module):
     """A stack of layers."""
 
     def __init__(
-        self, n_layers: int, dim: int, n_heads: int, dim_hidden: int, *, eps: float = 1e-5, dropout: float = 0.0
+        self,
+        n_layers: int,
+        dim: int,
+        n_heads: int,
+        dim_hidden: int,
+        *,
+        eps: float = 1e-5,
+        dropout: float = 0.0,
+        drop_hidden: bool = True,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, n_heads, dim_hidden, eps=eps, dropout=dropout) for _ in range(n_layers)
+            EncoderLayer(dim, n_heads, dim_hidden, eps=eps, dropout=dropout, drop_hidden=drop_hidden)
+            for _ in range(n_layers)
         )
 
     def forward(self, x: Tensor, spans: Spans, *, n_layers: int | None = None, read: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from .._record import check_free, read_record, record
 from ..inference import Partial, encode_cells
 from ..models import CellModel, Wanted, load
 from ..models.base import check_wanted
-from ._query import fingerprint, make_actual, read_query, receiver, run_model
+from ._query import fingerprint, make_actual, read_query, read_totals, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,6 +37,7 @@ def embed(
     organism: Literal["human", "mouse"] | None = None,
     output_layer: int | None = None,
     pooling: str | None = None,
+    total_key: str | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
@@ -73,6 +75,9 @@ def embed(
     pooling
         How the vectors of a cell's genes become one; ``None`` takes the model's own way. The others are in
         ``model.spec.poolings``.
+    total_key
+        Column of ``adata.obs`` with the total counts of each cell, where ``adata`` holds a part of the genes only;
+        for scFoundation, which reads them.
     batch_size
         Cells that go through the model together; ``None`` decides by their length. Does not change the result.
     device
@@ -128,7 +133,9 @@ def embed(
         gene_symbols=gene_symbols,
         organism=organism,
     )
+    totals = read_totals(adata, cell_model, total_key)
     made_from = {"model": cell_model.spec.id, "layer": output_layer, "pooling": pooling, "dtype": dtype}
+    made_from["totals"] = None if totals is None else hashlib.sha256(totals.tobytes()).hexdigest()
     partial = resume and Partial(Path(resume), made_from | {"data": fingerprint(adata, query)}, adata.n_obs)
     answers = run_model(
         adata,
@@ -139,6 +146,7 @@ def embed(
         device=device,
         dtype=dtype,
         done=partial.done if partial else None,
+        totals=totals,
     )
     embedding = encode_cells(answers, adata.n_obs, cell_model.spec.dim, partial or None)
     make_actual(adata)
@@ -166,6 +174,7 @@ def embed(
             "gene_symbols": gene_symbols,
             "output_layer": output_layer,
             "pooling": pooling,
+            "total_key": total_key,
             "dtype": dtype,
         },
     )

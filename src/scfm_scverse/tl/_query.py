@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import CountsError, GeneMatchError, InputError
 from .._logging import say
+from .._record import check_column
 from ..genes import Coverage, GeneMatch, check_coverage, load_gene_table, names_and_hints, resolve_genes
 from ..genes.coverage import coverage_of
 from ..inference import encode_groups
@@ -140,6 +141,7 @@ def run_model(
     device: str,
     dtype: Dtype,
     done: NDArray[np.bool_] | None = None,
+    totals: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
     """Yield what the model says of the cells of a query, minibatch by minibatch; ``done`` cells are left out."""
     if batch_size is not None and batch_size < 1:
@@ -155,7 +157,24 @@ def run_model(
         device=device,
         dtype=dtype,
         done=done,
+        totals=totals,
     )
+
+
+def read_totals(adata: AnnData, model: CellModel, total_key: str | None) -> NDArray[np.float64] | None:
+    """Total counts of the cells from a column of ``adata.obs``; ``None`` names none."""
+    check_column(adata, "total_key", total_key)
+    if total_key is None:
+        return None
+    if not model.spec.reads_totals:
+        msg = f"Found total_key={total_key!r}; {model.spec.name} reads no totals: leave it out."
+        raise InputError(msg)
+    column = adata.obs[total_key]
+    totals = np.full(len(column), np.nan) if column.dtype.kind not in "iuf" else column.to_numpy(np.float64)
+    if not (np.isfinite(totals) & (totals >= 0)).all():
+        msg = f"adata.obs[{total_key!r}] (total_key) holds other values than counts; expected one number a cell."
+        raise InputError(msg)
+    return totals
 
 
 def fingerprint(adata: AnnData, query: Query) -> str:

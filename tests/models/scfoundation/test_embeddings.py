@@ -76,6 +76,13 @@ def test_vectors_of_genes_are_the_authors(golden: Golden, name: str) -> None:
     assert answer.gene.tolist() == np.tile(np.arange(expected.shape[1]), len(expected)).tolist()
 
 
+def test_contextual_vectors_are_the_mean_over_cells_of_the_authors_vectors(golden: Golden) -> None:
+    adata = golden.adata(golden.counts(golden.inputs["gene_output_cells"]))
+    scfm.tl.embed_genes(adata, model=golden.model(key="gene"), kind="contextual", key_added="X_genes", dtype="float32")
+    expected = golden.arrays("embeddings")["gene_F_t4"].mean(axis=0)
+    np.testing.assert_allclose(adata.varm["X_genes"], expected, **CLOSE)
+
+
 @pytest.mark.parametrize("name", EXPRESSION)
 def test_expression_is_the_authors(golden: Golden, name: str) -> None:
     model = golden.model(key="gene", target_depth=name.rsplit("_", maxsplit=1)[-1])

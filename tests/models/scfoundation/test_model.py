@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
 
 import scfm_scverse as scfm
-from scfm_scverse._errors import InputError
+from scfm_scverse._errors import InputError, ScfmError
 from scfm_scverse.models import Attention, Wanted
 from scfm_scverse.models.scfoundation.decoder import DecoderSizes
 from scfm_scverse.models.scfoundation.files import name_in_file
@@ -216,3 +218,32 @@ def test_network_of_the_published_size_has_the_published_parameters() -> None:
     assert shapes["decoder.performer.net.layers.5.0.fn.fast_attention.projection_matrix"] == (266, 64)
     assert shapes["decoder.performer.calls_since_last_redraw"] == ()
     assert shapes["encoder.transformer_encoder.11.self_attn.in_proj_bias"] == (2304,)
+
+
+def test_totals_of_the_cells_may_be_given(shared: Path) -> None:
+    model = scfm.models.load(shared / "golden" / "scfoundation" / "models.ckpt")
+    whole = AnnData(np.random.default_rng(0).poisson(2.0, (6, 120)).astype(np.float32))
+    whole.var_names = model.spec.genes[:120]
+    whole.obs["n_counts"] = whole.X.sum(axis=1)
+    scfm.tl.embed(whole, model=model)
+    scfm.tl.embed(whole, model=model, total_key="n_counts", key_added="X_told")
+    np.testing.assert_allclose(whole.obsm["X_told"], whole.obsm["X_scFoundation"], atol=1e-5)
+    part = whole[:, :60].copy()
+    scfm.tl.embed(part, model=model, total_key="n_counts")
+    scfm.tl.embed(part, model=model, key_added="X_guessed")
+    width = model.spec.dim // 4  # S, the first part, tells the depth
+    assert not np.allclose(part.obsm["X_scFoundation"][:, :width], part.obsm["X_guessed"][:, :width], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"), [("absent", "total_key='absent' is not in adata.obs"), ("kind", "other values than counts")]
+)
+def test_column_that_holds_no_totals_is_an_error(shared: Path, column: str, message: str) -> None:
+    model = scfm.models.load(shared / "golden" / "scfoundation" / "models.ckpt")
+    adata = AnnData(np.ones((2, 120), np.float32), var={"gene": model.spec.genes[:120]})
+    adata.var_names = model.spec.genes[:120]
+    adata.obs["kind"] = ["a", "b"]
+    with pytest.raises(ScfmError, match=message):
+        scfm.tl.embed(adata, model=model, total_key=column)
+    with pytest.raises(InputError, match="scfm-mini reads no totals"):
+        scfm.tl.embed(adata, total_key="kind")

@@ -59,7 +59,7 @@ def load(
     Examples
     --------
     >>> import scfm_scverse as scfm
-    >>> model = scfm.models.load("Geneformer-V2-104M")  # doctest: +SKIP
+    >>> model = scfm.models.load("path/to/Geneformer-V2-104M", mode="original")  # doctest: +SKIP
 
     References
     ----------

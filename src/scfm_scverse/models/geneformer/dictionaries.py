@@ -53,7 +53,7 @@ class Dictionaries:
         """Token of each gene by its own name."""
         return {name: at for at, name in enumerate(self.genes.tolist()) if not self.special[at]}
 
-    @property
+    @cached_property
     def special(self) -> NDArray[np.bool_]:
         """Whether a token is no gene, [v]."""
         return np.isnan(self.medians)

@@ -61,7 +61,7 @@ def make_spec(folder: Path, sizes: Sizes, vocabulary: Dictionaries, name: str) -
         version=version,
         weights_hash=hash_of(weights_file(folder))[:16],
         genes=vocabulary.genes,
-        organism="mouse" if any(gene.startswith("ENSMUSG") for gene in vocabulary.genes[-1:]) else "human",
+        organism="mouse" if vocabulary.genes[-1].startswith("ENSMUSG") else "human",
         dim=sizes.dim,
         key_added="X_Geneformer",
         outputs=frozenset({"cell", "gene", "attention"}),

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -88,6 +87,7 @@ class ScFoundation:
             description="Transformer over the expressed of 19,264 genes, trained on 50 million human cells.",
             n_layers=sizes.n_layers,
             poolings=POOLINGS if options.mode == "default" else POOLINGS[:2],  # the script has no others
+            reads_totals=True,
             bfloat16=True,
             # A cell takes 40 MB where it is decoded, however few tokens it has.
             minibatch_tokens=4096 if sizes.decoder is None else 1024,
@@ -112,7 +112,7 @@ class ScFoundation:
         place = {name: at for at, name in enumerate(self.spec.genes[: self.n_genes].tolist())}
         return np.array([place.pop(name, -1) for name in match.names], np.int32)  # a second copy finds nothing
 
-    def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
+    def tokenizer(self, columns: Columns) -> Callable[..., Tokens]:
         """Return the tokeniser of a matrix with these columns.
 
         Raises
