@@ -248,6 +248,7 @@ for what, content in bombs.items():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_bombs_stay_small(tmp_path: Path) -> None:
     lines = run_python(f"FOLDER = {str(tmp_path)!r}\n{_BOMBS}").splitlines()

@@ -287,6 +287,7 @@ for file in sorted({*folder.iterdir()} - {folder / "x.pt", folder / "x.safetenso
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_files_that_would_grow_stay_small(tmp_path: Path) -> None:
     lines = run_python(f"FOLDER = {str(tmp_path)!r}\n{_LARGE}").splitlines()

@@ -107,11 +107,14 @@ class Columns:
         bool [g]: whether the column is a gene at all (no spike-in, no summary row).
     base
         Base of the logarithm the values are in, 0 for linear values.
+    names
+        Names of the columns as they are written: Ensembl ids where there is such a column, [g].
     """
 
     vocabulary: NDArray[np.int32]
     counted: NDArray[np.bool_]
     base: float
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

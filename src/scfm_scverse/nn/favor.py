@@ -31,7 +31,7 @@ def n_features(dim_head: int) -> int:
 def draw_projection(n_rows: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw a projection [m, d]: blocks of orthonormal rows, each row scaled by the norm of a Gaussian vector."""
     blocks = [torch.linalg.qr(torch.randn(dim, dim, generator=generator))[0].T for _ in range(-(-n_rows // dim))]
-    lengths = torch.randn(n_rows, dim, generator=generator).norm(dim=1, keepdim=True)
+    lengths: Tensor = torch.randn(n_rows, dim, generator=generator).norm(dim=1, keepdim=True)
     return torch.cat(blocks)[:n_rows] * lengths
 
 
@@ -42,7 +42,8 @@ def products(x: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
     """
     scale = x.shape[-1] ** -0.25
     z: Tensor = linear(x, projection * (scale / log(2)))
-    return z, x.square().sum(-1, keepdim=True) * (scale**2 / (2 * log(2)))
+    s: Tensor = x.square().sum(-1, keepdim=True) * (scale**2 / (2 * log(2)))
+    return z, s
 
 
 def with_one(value: Tensor) -> Tensor:

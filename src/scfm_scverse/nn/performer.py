@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, layer_norm
 
 from .favor import (
     KeySums,
@@ -95,7 +95,9 @@ class PerformerLayer(nn.Module):
         """Return the first half of the layer; ``sums`` spares those of :meth:`sum_keys`, one a cell."""
         asked = x if read is None else x[:, read]
         if torch.is_grad_enabled():
-            return asked + self.attention.plain(self.norm1(asked), self.norm1(x), over_batch=self.over_batch)
+            return asked + self.attention.plain(
+                _normed(self.norm1, asked), _normed(self.norm1, x), over_batch=self.over_batch
+            )
         sums = [self.sum_keys(cell) for cell in x] if sums is None else sums
         largest = torch.stack([one.largest.max() for one in sums])
         largest = largest.max().expand_as(largest) if self.over_batch else largest
@@ -103,12 +105,12 @@ class PerformerLayer(nn.Module):
         for cell, target, one, top in zip(asked, out, sums, largest, strict=True):
             table = one.table(top)
             for rows, part in zip(_parts(cell), _parts(target), strict=True):
-                torch.add(rows, self.attention.answer(self.norm1(rows), table), out=part)
+                torch.add(rows, self.attention.answer(_normed(self.norm1, rows), table), out=part)
         return out
 
     def sum_keys(self, cell: Tensor) -> KeySums:
         """Sums of the keys of one cell [t, d]."""
-        return self.attention.sum_keys(self.norm1(part) for part in _parts(cell))
+        return self.attention.sum_keys(_normed(self.norm1, part) for part in _parts(cell))
 
     def feed(self, x: Tensor) -> Tensor:
         """Return the second half of the layer, row by row, [..., d]."""
@@ -120,17 +122,17 @@ class PerformerLayer(nn.Module):
         return out
 
     def _hidden(self, x: Tensor) -> Tensor:
-        out: Tensor = self.linear2(gelu(self.linear1(self.norm2(x))))
+        out: Tensor = self.linear2(gelu(self.linear1(_normed(self.norm2, x))))
         return out
 
     def weights_of(self, cell: Tensor, read: Tensor) -> Tensor:
         """Attention weights of some rows of a cell [t, d] to all of them, [r, t, h]."""
         inside = self.attention
         largest = self.sum_keys(cell).largest.max()
-        query = query_features(inside.heads(inside.to_q(self.norm1(cell[read]))), inside.projection)
+        query = query_features(inside.heads(inside.to_q(_normed(self.norm1, cell[read]))), inside.projection)
         parts = []
         for part in _parts(cell):
-            key = key_features(inside.heads(inside.to_k(self.norm1(part))), inside.projection, largest)
+            key = key_features(inside.heads(inside.to_k(_normed(self.norm1, part))), inside.projection, largest)
             parts.append(torch.einsum("rhm,thm->rth", query, key))
         weights = torch.cat(parts, 1)
         return weights / weights.sum(1, keepdim=True)
@@ -143,12 +145,12 @@ class PerformerLayer(nn.Module):
         of_keys = sums.table()[:, -1]
         of_queries = torch.zeros_like(of_keys)
         for part in _parts(cell):
-            query = query_features(inside.heads(inside.to_q(self.norm1(part))), inside.projection)
+            query = query_features(inside.heads(inside.to_q(_normed(self.norm1, part))), inside.projection)
             of_queries += torch.einsum("thm,th->hm", query, 1 / torch.einsum("thm,hm->th", query, of_keys))
         of_queries /= len(cell)
         parts = []
         for part in _parts(cell):
-            key = key_features(inside.heads(inside.to_k(self.norm1(part))), inside.projection, largest)
+            key = key_features(inside.heads(inside.to_k(_normed(self.norm1, part))), inside.projection, largest)
             parts.append(torch.einsum("thm,hm->th", key, of_queries))
         return torch.cat(parts)
 
@@ -213,10 +215,12 @@ class Performer(nn.Module):
         [b, t, d], or [b, r, d] with ``read``.
         """
         self.count_call()
-        layers = self.stack[:n_layers]
+        layers, dtype = self.stack[:n_layers], x.dtype
+        # Cells differ little from each other beside what all share; eight bits would lose it from sum to sum.
+        x = x.to(torch.promote_types(dtype, torch.float32))
         for layer in layers:
             x = layer(x, read=read if layer is layers[-1] else None, sums=sums if layer is layers[0] else None)
-        return x if layers or read is None else x[:, read]
+        return (x if layers or read is None else x[:, read]).to(dtype)
 
     def count_call(self) -> None:
         """Draw new projections where enough calls in training mode were counted; the call that draws is not."""
@@ -229,6 +233,12 @@ class Performer(nn.Module):
         for layer in self.stack:
             old = layer.attention.projection
             old.copy_(draw_projection(*old.shape))
+
+
+def _normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Normalise in the precision of ``x``; the result has that of the layer."""
+    weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+    return layer_norm(x, norm.weight.shape, weight, bias, norm.eps).to(norm.weight.dtype)
 
 
 def _parts(x: Tensor) -> Sequence[Tensor]:

@@ -94,7 +94,7 @@ def read_query(
     names, ids = names_and_hints(values.var, gene_symbols)
     match = resolve_genes(names, ids=ids, organism=organism)
     vocabulary = model.positions(match, ids)
-    columns = Columns(vocabulary=vocabulary, counted=match.is_gene, base=values.base)
+    columns = Columns(vocabulary=vocabulary, counted=match.is_gene, base=values.base, names=tuple(ids or names))
     return Query(values, match, columns, _coverage(values, match, vocabulary, model))
 
 

@@ -16,6 +16,7 @@ from scfm_scverse.nn import Spans
 from scfm_scverse.tokens import Tokens
 
 WHERE = {"device": torch.device("cpu"), "dtype": torch.float32}
+CLOSE = {"rtol": 0, "atol": 2e-5}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Padded:
         return found if found.is_floating_point() else found.long()
 
 
-@pytest.fixture
-def padded() -> type[Padded]:
-    return Padded
+def near(found: torch.Tensor, expected: NDArray) -> None:
+    """Equal to 1e-4 of the largest value."""
+    largest = float(np.abs(expected).max())
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=0, atol=1e-4 * largest)

@@ -15,12 +15,7 @@ from scfm_scverse.models.geneformer.classify import cell_logits, gene_logits, ma
 from scfm_scverse.models.geneformer.heads import MultiTaskHead
 from scfm_scverse.nn import Spans
 
-WHERE = {"device": torch.device("cpu"), "dtype": torch.float32}
-
-
-def near(found, expected) -> None:
-    """Equal to 1e-4 of the largest value."""
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+from .conftest import CLOSE, WHERE, Golden, Padded, near
 
 
 def check_gradients(network, stored) -> None:
@@ -39,14 +34,12 @@ def check_gradients(network, stored) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_cell_classifier_scores_and_learns_as_the_original(golden, padded, version) -> None:
+def test_cell_classifier_scores_and_learns_as_the_original(golden: Golden, version: str) -> None:
     network = golden.load(f"model_{version}_cell_classifier").network
     stored = golden.arrays(f"forward_{version}_cell_classifier")
-    batch = padded(stored["attention_mask"].astype(bool))
+    batch = Padded(stored["attention_mask"].astype(bool))
     ids = batch.rows(stored["input_ids"])
-    np.testing.assert_allclose(
-        network(ids, batch.spans).detach(), batch.rows(stored["last_hidden_state"]), rtol=0, atol=2e-5
-    )
+    np.testing.assert_allclose(network(ids, batch.spans).detach(), batch.rows(stored["last_hidden_state"]), **CLOSE)
     (logits,) = cell_logits(network, ids, batch.spans)
     near(logits.detach(), stored["logits"])
     loss = cross_entropy(logits, torch.from_numpy(stored["labels"]).long())
@@ -55,13 +48,11 @@ def test_cell_classifier_scores_and_learns_as_the_original(golden, padded, versi
     check_gradients(network, stored)
 
 
-def test_gene_classifier_scores_and_learns_as_the_original(golden, padded) -> None:
+def test_gene_classifier_scores_and_learns_as_the_original(golden: Golden) -> None:
     network, stored = golden.load("model_v2_gene_classifier").network, golden.arrays("forward_v2_gene_classifier")
-    batch = padded(stored["attention_mask"].astype(bool))
+    batch = Padded(stored["attention_mask"].astype(bool))
     ids = batch.rows(stored["input_ids"])
-    np.testing.assert_allclose(
-        network(ids, batch.spans).detach(), batch.rows(stored["last_hidden_state"]), rtol=0, atol=2e-5
-    )
+    np.testing.assert_allclose(network(ids, batch.spans).detach(), batch.rows(stored["last_hidden_state"]), **CLOSE)
     logits = gene_logits(network, ids, batch.spans)
     near(logits.detach(), batch.rows(stored["logits"]).numpy())
     loss = cross_entropy(logits, batch.rows(stored["labels"]))
@@ -71,14 +62,14 @@ def test_gene_classifier_scores_and_learns_as_the_original(golden, padded) -> No
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_classes_of_cells_are_those_of_the_original(golden, version) -> None:
+def test_classes_of_cells_are_those_of_the_original(golden: Golden, version: str) -> None:
     model, stored = golden.load(f"model_{version}_cell_classifier"), golden.arrays("classifier_predict")
     key = f"{version}_cell_"
     tokens, cells = golden.tokens(f"unique_{version}_stable")
     tokens = tokens.take(np.array([cells.index(cell) for cell in stored[f"{key}id"]]))
     (found,) = model.predict_classes(tokens, **WHERE)
     logits = torch.from_numpy(stored[f"{key}logits"])
-    np.testing.assert_allclose(found, logits.softmax(1), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found, logits.softmax(1), **CLOSE)
     assert model.classes == ("LABEL_0", "LABEL_1", "LABEL_2")
     types = anndata.read_h5ad(golden.folder / "cells_unique.h5ad").obs.set_index("cell_id")["cell_type"]
     truth = types.loc[stored[f"{key}id"]].map({"alpha": 0, "beta": 1, "gamma": 2}).to_numpy()
@@ -93,7 +84,7 @@ def check_scores(answer, truth, stored, key: str, classes: list[int]) -> None:
     np.testing.assert_allclose(macro_f1(truth.astype(str), answer.astype(str)), stored[f"{key}macro_f1"])
 
 
-def test_classes_of_genes_are_those_of_the_original(golden) -> None:
+def test_classes_of_genes_are_those_of_the_original(golden: Golden) -> None:
     model, stored = golden.load("model_v2_gene_classifier"), golden.arrays("classifier_predict")
     tokens, _ = golden.tokens("unique_v2_stable")
     rows = model.predict_gene_classes(tokens, **WHERE)
@@ -101,7 +92,7 @@ def test_classes_of_genes_are_those_of_the_original(golden) -> None:
     labelled = torch.isin(rows.gene, torch.from_numpy(np.concatenate(classes)))
     found, truth = rows.values[labelled], np.isin(rows.gene[labelled], classes[1]).astype(int)
     expected = torch.from_numpy(stored["v2_gene_logits"]).softmax(1)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found, expected, **CLOSE)
     check_scores(found.argmax(1).numpy(), truth, stored, "v2_gene_", [0, 1])
     score = found[:, 1].numpy()
     false, true, thresholds = roc_curve(truth, score)
@@ -113,7 +104,7 @@ def test_classes_of_genes_are_those_of_the_original(golden) -> None:
 
 
 @pytest.mark.parametrize("pools", [True, False])
-def test_several_tasks_are_scored_as_by_the_original(golden, padded, pools) -> None:
+def test_several_tasks_are_scored_as_by_the_original(golden: Golden, pools: bool) -> None:
     stored = golden.arrays("multitask")
     hidden = torch.from_numpy(golden.arrays("forward_v2_cell_classifier")["last_hidden_state"])
     head = MultiTaskHead(24, [3, 2], pools=pools)
@@ -126,7 +117,7 @@ def test_several_tasks_are_scored_as_by_the_original(golden, padded, pools) -> N
         # The original looks at padding too: here that is a cell as long as the padded one.
         spans, rows = Spans((hidden.shape[1],) * len(hidden)), hidden.flatten(0, 1)
         key = "attention" if pools else "cls"
-        np.testing.assert_allclose(head.pool(rows, spans), stored[f"{key}_pooled"], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(head.pool(rows, spans), stored[f"{key}_pooled"], **CLOSE)
         losses = []
         for task, logits in enumerate(head(rows, spans), 1):
             near(logits, stored[f"{key}_logits_task{task}"])
@@ -136,7 +127,7 @@ def test_several_tasks_are_scored_as_by_the_original(golden, padded, pools) -> N
         np.testing.assert_allclose(sum(losses), stored[f"{key}_total_loss"], rtol=0, atol=1e-5)
 
 
-def test_pooled_cells_do_not_depend_on_their_neighbours(golden) -> None:
+def test_pooled_cells_do_not_depend_on_their_neighbours(golden: Golden) -> None:
     head = MultiTaskHead(4, [2], pools=True)
     with torch.no_grad():
         head.attention.copy_(torch.tensor([[3.0], [-90], [0], [5]]))
@@ -149,7 +140,7 @@ def test_pooled_cells_do_not_depend_on_their_neighbours(golden) -> None:
     np.testing.assert_allclose(together[1], rows[5], rtol=0, atol=1e-6)
 
 
-def test_a_model_without_the_head_says_which_one_it_has(golden) -> None:
+def test_a_model_without_the_head_says_which_one_it_has(golden: Golden) -> None:
     tokens, _ = golden.tokens("unique_v2_stable")
     with pytest.raises(InputError, match=r"has the head MaskedHead; expected one for classes of cells"):
         golden.load("model_v2").predict_classes(tokens, **WHERE)

@@ -10,8 +10,8 @@ import torch
 import scfm_scverse as scfm
 from scfm_scverse.models import Wanted
 
-WHERE = {"device": torch.device("cpu"), "dtype": torch.float32}
-CLOSE = {"rtol": 0, "atol": 2e-5}
+from .conftest import CLOSE, WHERE, Golden
+
 LAYERS = pytest.mark.parametrize("layer", [-1, 0])  # as the authors count: 0 is the last
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
@@ -41,7 +41,9 @@ CASES = [
 
 @LAYERS
 @pytest.mark.parametrize(("model", "arrays", "prefix"), CASES)
-def test_embeddings_of_cells_and_genes_are_those_of_the_original(golden, model, arrays, prefix, layer) -> None:
+def test_embeddings_of_cells_and_genes_are_those_of_the_original(
+    golden: Golden, model: str, arrays: str, prefix: str, layer: int
+) -> None:
     version = prefix.strip("_") or "v2"
     loaded, stored = golden.load(model, **dictionaries(golden, version)), golden.arrays(arrays)
     tokens, cells = golden.tokens(f"unique_{version}_stable")
@@ -62,7 +64,7 @@ def test_embeddings_of_cells_and_genes_are_those_of_the_original(golden, model, 
         np.testing.assert_allclose(means[loaded.dictionaries.token[name]], row, **CLOSE)
 
 
-def test_vectors_of_one_gene_in_every_cell_are_those_of_the_original(golden) -> None:
+def test_vectors_of_one_gene_in_every_cell_are_those_of_the_original(golden: Golden) -> None:
     model, stored = golden.load("model_v2"), golden.arrays("embeddings")
     tokens, cells = golden.tokens("unique_v2_stable")
     order = in_their_order(stored, "v2_", cells)
@@ -73,7 +75,7 @@ def test_vectors_of_one_gene_in_every_cell_are_those_of_the_original(golden) -> 
 
 
 @VERSIONS
-def test_means_and_medians_of_states_are_those_of_the_original(golden, version) -> None:
+def test_means_and_medians_of_states_are_those_of_the_original(golden: Golden, version: str) -> None:
     model, stored = golden.load(f"model_{version}"), golden.arrays("embeddings")
     tokens, cells = golden.tokens(f"unique_{version}_stable")
     adata = anndata.read_h5ad(golden.folder / "cells_unique.h5ad")
@@ -94,7 +96,9 @@ def test_means_and_medians_of_states_are_those_of_the_original(golden, version) 
 
 @VERSIONS
 @LAYERS
-def test_embed_finds_everything_by_itself_and_gives_the_embeddings_of_the_original(golden, version, layer) -> None:
+def test_embed_finds_everything_by_itself_and_gives_the_embeddings_of_the_original(
+    golden: Golden, version: str, layer: int
+) -> None:
     adata, stored = anndata.read_h5ad(golden.folder / "cells_unique.h5ad"), golden.arrays("embeddings")
     model = scfm.models.load(golden.folder / f"model_{version}", mode="original")
     scfm.tl.embed(adata, model=model, output_layer=ours(layer), dtype="float32")
@@ -110,13 +114,12 @@ def test_embed_finds_everything_by_itself_and_gives_the_embeddings_of_the_origin
 
 
 @VERSIONS
-def test_default_differs_from_the_original_only_where_it_was_wrong_or_ties_decide(golden, version) -> None:
+def test_default_differs_from_the_original_only_where_it_was_wrong_or_ties_decide(golden: Golden, version: str) -> None:
     adata, stored = anndata.read_h5ad(golden.folder / "cells_unique.h5ad"), golden.arrays("embeddings")
-    del adata.uns
     adata = adata[:, ~adata.var["ensembl_id"].str.contains(".", regex=False)].copy()
     scfm.tl.embed(adata, model=golden.folder / f"model_{version}", dtype="float32")
     cells = adata.obs["cell_id"].tolist()
-    tokens, kept = golden.tokens(f"unique_{version}_stable")
+    _, kept = golden.tokens(f"unique_{version}_stable")
     model = golden.load(f"model_{version}")
     # Where no two genes of a cell have one value, any stable order is the original's.
     levels = dict(zip(model.spec.genes.tolist(), model.dictionaries.medians.tolist(), strict=True))
@@ -135,14 +138,14 @@ def test_default_differs_from_the_original_only_where_it_was_wrong_or_ties_decid
         np.testing.assert_allclose(adata.obsm["X_Geneformer"][cells.index(cell)], expected, **CLOSE)
 
 
-def test_gene_vectors_are_the_word_embeddings(golden) -> None:
+def test_gene_vectors_are_the_word_embeddings(golden: Golden) -> None:
     model = golden.load("model_v1")
     vectors = model.gene_vectors()
     assert vectors.shape == (62, 16)
     np.testing.assert_array_equal(vectors, model.network.word.weight.detach())
 
 
-def test_bfloat16_keeps_the_direction_of_every_cell(golden) -> None:
+def test_bfloat16_keeps_the_direction_of_every_cell(golden: Golden) -> None:
     model = golden.load("model_v2")
     tokens, _ = golden.tokens("unique_v2_stable")
     for pooling in ("cls", "mean"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from scfm_scverse._errors import CheckpointError, InputError
 from scfm_scverse.models import geneformer, load
 from scfm_scverse.models.geneformer.dictionaries import Dictionaries, find_dictionaries, shipped
+
+from .conftest import Golden
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 KINDS = ("token_dictionary", "gene_median_dictionary", "ensembl_mapping_dict")
@@ -46,7 +49,7 @@ def change_tensors(folder: Path, edit) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
-def test_both_files_of_weights_give_the_same_network(golden, copied) -> None:
+def test_both_files_of_weights_give_the_same_network(golden: Golden, copied: Callable[..., Path]) -> None:
     folder = copied("model_v1", "v1")
     first = load(folder)
     (folder / "model.safetensors").unlink()
@@ -72,23 +75,22 @@ def test_both_files_of_weights_give_the_same_network(golden, copied) -> None:
         ("model_v2_gene_classifier", "gene classifier", 5 + 4 * 12 + 2),
     ],
 )
-def test_report_names_every_tensor(golden, name, kind, n_placed) -> None:
+def test_report_names_every_tensor(golden: Golden, name: str, kind: str, n_placed: int) -> None:
     report = golden.load(name).report()
     in_file = set(load_file(golden.folder / name / "model.safetensors"))
     assert report.layout == f"Geneformer, {kind}"
     assert len(report.placed) == n_placed
-    joined = {f"{one}{part}" for one in report.placed if " + " in one for part in ()}
-    named = {one.split(" + ")[0] for one in report.placed} | set(report.ignored) | joined
+    named = {one.split(" + ")[0] for one in report.placed} | set(report.ignored)
     parts = {one for one in in_file if ".self.key." in one or ".self.value." in one}
     assert named == in_file - parts
     assert report.made == {}
 
 
-def test_weights_file_is_recognised_as_its_folder(golden) -> None:
+def test_weights_file_is_recognised_as_its_folder(golden: Golden) -> None:
     assert golden.load("model_v1/pytorch_model.bin").spec.weights_hash == golden.load("model_v1").spec.weights_hash
 
 
-def test_other_folders_and_files_are_not_recognised(golden, tmp_path: Path) -> None:
+def test_other_folders_and_files_are_not_recognised(golden: Golden, tmp_path: Path) -> None:
     assert not geneformer.recognises(golden.folder)
     assert not geneformer.recognises(golden.folder / "model_v1" / "config.json")
     assert not geneformer.recognises(tmp_path / "nothing")
@@ -106,7 +108,7 @@ def test_other_folders_and_files_are_not_recognised(golden, tmp_path: Path) -> N
         "cls.predictions.transform.dense.bias",
     ],
 )
-def test_a_missing_tensor_is_named_as_in_the_file(copied, name) -> None:
+def test_a_missing_tensor_is_named_as_in_the_file(copied: Callable[..., Path], name: str) -> None:
     folder = copied("model_v2")
     change_tensors(folder, lambda tensors: tensors.pop(name))
     with pytest.raises(CheckpointError, match=f"lacks the tensor '{name}'"):
@@ -123,16 +125,24 @@ def test_a_missing_tensor_is_named_as_in_the_file(copied, name) -> None:
         ({"num_attention_heads": 5}, "expected a multiple of the heads"),
         ({"hidden_act": "gelu"}, "says hidden_act='gelu'; expected 'relu'"),
         ({"vocab_size": 63}, "checkpoint of 63 tokens"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps='small'"),
+        ({"layer_norm_eps": -1}, "layer_norm_eps=-1"),
+        ({"hidden_dropout_prob": 5}, "hidden_dropout_prob=5"),
+        ({"num_attention_heads": True}, "num_attention_heads=True"),
+        ({"id2label": ["a", "b"]}, "id2label="),
+        ({"id2label": {"first": "a"}}, "id2label="),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused(copied, entries, message) -> None:
+def test_a_config_that_does_not_fit_is_refused(
+    copied: Callable[..., Path], entries: dict[str, object], message: str
+) -> None:
     folder = copied("model_v2")
     change(folder, **entries)
     with pytest.raises(CheckpointError, match=message):
         load(folder)
 
 
-def test_damaged_files_are_refused(copied) -> None:
+def test_damaged_files_are_refused(copied: Callable[..., Path]) -> None:
     folder = copied("model_v2")
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
@@ -147,14 +157,14 @@ def test_damaged_files_are_refused(copied) -> None:
         load(folder)
 
 
-def test_a_decoder_of_its_own_is_refused(copied) -> None:
+def test_a_decoder_of_its_own_is_refused(copied: Callable[..., Path]) -> None:
     folder = copied("model_v2")
     change_tensors(folder, lambda tensors: tensors.update({"cls.predictions.decoder.weight": torch.ones(64, 24)}))
-    with pytest.raises(CheckpointError, match="expected it to be 'bert.embeddings.word_embeddings.weight'"):
+    with pytest.raises(CheckpointError, match=r"expected it to be 'bert\.embeddings.word_embeddings.weight'"):
         load(folder)
 
 
-def test_a_checkpoint_of_several_tasks_is_loaded_with_its_heads(copied) -> None:
+def test_a_checkpoint_of_several_tasks_is_loaded_with_its_heads(copied: Callable[..., Path]) -> None:
     folder = copied("model_v2_cell_classifier")
     generator = torch.Generator().manual_seed(0)
 
@@ -174,7 +184,7 @@ def test_a_checkpoint_of_several_tasks_is_loaded_with_its_heads(copied) -> None:
 
 @VERSIONS
 @pytest.mark.parametrize("suffix", [".json", ".pkl"])
-def test_dictionaries_are_read_alike_from_json_and_pickle(golden, version, suffix) -> None:
+def test_dictionaries_are_read_alike_from_json_and_pickle(golden: Golden, version: str, suffix: str) -> None:
     found = golden.load(f"model_{version}")
     options = ("token_dictionary", "gene_medians", "gene_mapping")
     files = {option: golden.folder / f"{kind}_{version}{suffix}" for option, kind in zip(options, KINDS, strict=True)}
@@ -192,7 +202,7 @@ def same_dictionaries(one: Dictionaries, other: Dictionaries) -> None:
 
 
 @VERSIONS
-def test_dictionaries_near_the_checkpoint_are_found(golden, version) -> None:
+def test_dictionaries_near_the_checkpoint_are_found(golden: Golden, version: str) -> None:
     found = golden.load(f"model_{version}").dictionaries
     medians = json.loads((golden.folder / f"gene_median_dictionary_{version}.json").read_text())
     assert found.source == str(golden.folder / f"token_dictionary_{version}.json")
@@ -202,7 +212,9 @@ def test_dictionaries_near_the_checkpoint_are_found(golden, version) -> None:
     assert found.medians[len(special) :].tolist() == [medians[name] for name in found.genes[len(special) :]]
 
 
-def test_medians_of_another_name_are_found_where_they_are_the_only_ones(golden, copied) -> None:
+def test_medians_of_another_name_are_found_where_they_are_the_only_ones(
+    golden: Golden, copied: Callable[..., Path]
+) -> None:
     folder = copied("model_v2")
     (folder.parent / "gene_median_dictionary_v2.json").rename(folder.parent / "mouse_medians.json")
     assert load(folder).dictionaries.version == "V2"
@@ -211,14 +223,14 @@ def test_medians_of_another_name_are_found_where_they_are_the_only_ones(golden, 
         load(folder)
 
 
-def test_a_dictionary_of_the_wrong_version_is_refused(golden) -> None:
+def test_a_dictionary_of_the_wrong_version_is_refused(golden: Golden) -> None:
     of_v1 = {
         "token_dictionary": golden.folder / "token_dictionary_v1.json",
         "gene_medians": golden.folder / "gene_median_dictionary_v1.json",
     }
     with pytest.raises(CheckpointError, match="has 62 tokens, the highest 61; expected 64"):
         golden.load("model_v2", **of_v1)
-    with pytest.raises(InputError, match="found version='V1'|Found version='V1'"):
+    with pytest.raises(InputError, match="Found version='V1'"):
         golden.load("model_v2", version="V1")
     with pytest.raises(InputError, match="expected 'V1' or 'V2'"):
         golden.load("model_v2", version="V3")
@@ -229,7 +241,7 @@ def test_a_dictionary_of_the_wrong_version_is_refused(golden) -> None:
 
 
 @pytest.mark.parametrize("entry", [{"<cls>": 4}, {"ENSG00000900001": 5}, {"ENSG00000900001": 64}, {"<other>": 4}])
-def test_tokens_out_of_place_are_refused(golden, entry) -> None:
+def test_tokens_out_of_place_are_refused(golden: Golden, entry: dict[str, int]) -> None:
     tokens = json.loads((golden.folder / "token_dictionary_v2.json").read_text())
     moved = {name: token for name, token in tokens.items() if token not in entry.values()} | entry
     with pytest.raises(CheckpointError, match="expected"):
@@ -237,14 +249,14 @@ def test_tokens_out_of_place_are_refused(golden, entry) -> None:
 
 
 @pytest.mark.parametrize("median", [None, 0, -1.0, float("nan"), "1"])
-def test_a_gene_without_a_median_is_named(golden, median) -> None:
+def test_a_gene_without_a_median_is_named(golden: Golden, median: object) -> None:
     medians = json.loads((golden.folder / "gene_median_dictionary_v2.json").read_text())
     medians["ENSG00000900008"] = median
-    with pytest.raises(CheckpointError, match="no median above 0 for 1 genes.*ENSG00000900008"):
+    with pytest.raises(CheckpointError, match=r"no median above 0 for 1 genes.*ENSG00000900008"):
         golden.load("model_v2", token_dictionary=golden.folder / "token_dictionary_v2.pkl", gene_medians=medians)
 
 
-def test_a_pickle_with_code_is_not_run(golden, tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_not_run(golden: Golden, tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "ran",))
@@ -257,7 +269,7 @@ def test_a_pickle_with_code_is_not_run(golden, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "n_genes"), [("V1", 25_426), ("V2", 20_275)])
-def test_shipped_tables_are_the_published_ones(shared, version, n_genes) -> None:
+def test_shipped_tables_are_the_published_ones(shared: Path, version: str, n_genes: int) -> None:
     import lzma
 
     def rows(name: str) -> list[list[str]]:

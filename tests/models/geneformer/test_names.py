@@ -20,14 +20,14 @@ def place(names: list[str], version: str, ids: list[str] | None = None, organism
 
 
 @VERSIONS
-def test_symbols_ids_and_versions_find_their_gene(version) -> None:
+def test_symbols_ids_and_versions_find_their_gene(version: str) -> None:
     cd3d = "ENSG00000167286"
     assert place(["CD3D", "ENSG00000167286", "ENSG00000167286.9", "cd3e"], version) == [cd3d] * 3 + ["ENSG00000198851"]
     assert place(["x1", "x2"], version, ids=[cd3d, f"{cd3d}.4"]) == [cd3d, cd3d]
 
 
 @pytest.mark.parametrize(("version", "share"), [("V1", 0.86), ("V2", 0.97)])  # V1 has 3,364 retired ids without a name
-def test_most_of_the_vocabulary_is_known_to_the_gene_table(version, share) -> None:
+def test_most_of_the_vocabulary_is_known_to_the_gene_table(version: str, share: float) -> None:
     tables = shipped(version)
     rows = rows_of_genes(tables.genes)
     assert (rows[~tables.special] >= 0).mean() > share
@@ -38,7 +38,7 @@ def test_authors_names_and_outdated_ids_are_found_in_v2() -> None:
     tables = shipped("V2")
     outdated = [name for name in tables.mapping if name.startswith("ENSG")]
     assert len(outdated) == 3423
-    assert place(outdated, "V2") == tables.genes[list(tables.mapping[name] for name in outdated)].tolist()
+    assert place(outdated, "V2") == tables.genes[[tables.mapping[name] for name in outdated]].tolist()
     assert place(["T245", "CD3D"], "V2") == ["ENSG00000000003", "ENSG00000167286"]
 
 
@@ -53,7 +53,7 @@ def test_an_authors_name_gives_way_to_a_column_that_is_the_gene() -> None:
 
 
 @VERSIONS
-def test_mouse_genes_stand_for_their_orthologs(version) -> None:
+def test_mouse_genes_stand_for_their_orthologs(version: str) -> None:
     assert place(["Cd3d", "Cd3e", "Actb"], version) == ["ENSG00000167286", "ENSG00000198851", "ENSG00000075624"]
 
 

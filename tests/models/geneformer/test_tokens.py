@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -15,6 +16,8 @@ from scfm_scverse.models import Columns
 from scfm_scverse.models.geneformer.dictionaries import shipped
 from scfm_scverse.models.geneformer.names import merges, original_slots, place_originally
 from scfm_scverse.tokens.ranks import Ranks
+
+from .conftest import Golden
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
@@ -28,7 +31,7 @@ def read(golden, name: str):
 def tokenizer_of(model, ids: list[str]):
     """The tokeniser of a data set with these Ensembl ids."""
     match = resolve_genes([f"g{i}" for i in range(len(ids))], ids=ids, organism="human")
-    return model.tokenizer(Columns(model.positions(match, ids), match.is_gene, 0.0))
+    return model.tokenizer(Columns(model.positions(match, ids), match.is_gene, 0.0, tuple(ids or match.names)))
 
 
 def tokenize(model, adata):
@@ -47,7 +50,7 @@ def check(tokens, adata, stored, case: str) -> None:
 
 @VERSIONS
 @pytest.mark.parametrize("cells", ["unique", "duplicates", "exact_duplicate"])
-def test_tokens_in_original_mode_are_those_of_the_original(golden, version, cells) -> None:
+def test_tokens_in_original_mode_are_those_of_the_original(golden: Golden, version: str, cells: str) -> None:
     adata = read(golden, {"unique": "cells_unique", "duplicates": "cells_duplicates"}.get(cells, f"cells_{cells}"))
     model = golden.load(f"model_{version}", mode="original")
     ranks = tokenizer_of(model, list(adata.var["ensembl_id"]))
@@ -57,14 +60,14 @@ def test_tokens_in_original_mode_are_those_of_the_original(golden, version, cell
 
 
 @VERSIONS
-def test_untruncated_tokens_are_those_of_the_original(golden, version) -> None:
+def test_untruncated_tokens_are_those_of_the_original(golden: Golden, version: str) -> None:
     adata = read(golden, "cells_unique")
     ranks = tokenizer_of(golden.load(f"model_{version}", mode="original"), list(adata.var["ensembl_id"]))
     check(replace(ranks, context=4096)(adata.X), adata, golden.arrays("tokens"), f"unique_{version}_untruncated")
 
 
 @VERSIONS
-def test_unstable_order_of_the_original_differs_only_among_equal_values(golden, version) -> None:
+def test_unstable_order_of_the_original_differs_only_among_equal_values(golden: Golden, version: str) -> None:
     adata, stored = read(golden, "cells_unique"), golden.arrays("tokens")
     model = golden.load(f"model_{version}", mode="original")
     tokens = tokenize(model, adata)
@@ -95,7 +98,7 @@ def names_of(adata):
 
 
 @VERSIONS
-def test_values_over_the_total_are_the_counts_of_the_original(golden, version) -> None:
+def test_values_over_the_total_are_the_counts_of_the_original(golden: Golden, version: str) -> None:
     adata, stored = read(golden, "cells_unique"), golden.arrays("tokens")
     tokens = tokenize(golden.load(f"model_{version}", mode="original"), adata)
     total = np.repeat(adata.obs["n_counts"].to_numpy(), tokens.lengths)
@@ -103,7 +106,7 @@ def test_values_over_the_total_are_the_counts_of_the_original(golden, version) -
 
 
 @VERSIONS
-def test_default_tokens_strip_versions_and_add_up_columns_of_one_gene(golden, version) -> None:
+def test_default_tokens_strip_versions_and_add_up_columns_of_one_gene(golden: Golden, version: str) -> None:
     adata = read(golden, "cells_duplicates")
     model = golden.load(f"model_{version}")
     assert model.spec.genes.tolist() == model.dictionaries.genes.tolist()
@@ -123,7 +126,7 @@ def test_default_tokens_strip_versions_and_add_up_columns_of_one_gene(golden, ve
 
 
 @VERSIONS
-def test_default_ties_stand_in_the_order_of_the_vocabulary(golden, version) -> None:
+def test_default_ties_stand_in_the_order_of_the_vocabulary(golden: Golden, version: str) -> None:
     adata = read(golden, "cells_unique")
     model = golden.load(f"model_{version}")
     order = np.random.default_rng(0).permutation(adata.n_vars)
@@ -135,7 +138,7 @@ def test_default_ties_stand_in_the_order_of_the_vocabulary(golden, version) -> N
 
 
 @VERSIONS
-def test_tokens_of_real_cells_are_those_of_the_original(golden, shared, version) -> None:
+def test_tokens_of_real_cells_are_those_of_the_original(golden: Golden, shared: Path, version: str) -> None:
     sys.path.insert(0, str(shared / "tools"))
     from cells import read_cells
 

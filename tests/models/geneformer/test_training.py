@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from scfm_scverse.models.geneformer.classify import cell_logits, masked_loss
 
+from .conftest import Golden, Padded
+
 
 def train(network, loss_of: Callable[[], torch.Tensor], n_steps: int, warm_up: int) -> dict[str, np.ndarray]:
     """Train with AdamW as the original does; loss and gradient norm before each step, and learning rate."""
@@ -42,10 +44,10 @@ def check(seen, stored, key: str, weights: dict[str, torch.Tensor]) -> None:
     assert len(weights) == sum(name.startswith(f"{key}_after:") for name in stored)
 
 
-def test_fine_tuning_takes_the_steps_of_the_original(golden, padded) -> None:
+def test_fine_tuning_takes_the_steps_of_the_original(golden: Golden) -> None:
     network, stored = golden.load("model_v2_cell_classifier").network, golden.arrays("training_steps")
     given = golden.arrays("forward_v2_cell_classifier")
-    batch = padded(given["attention_mask"].astype(bool))
+    batch = Padded(given["attention_mask"].astype(bool))
     ids, labels = batch.rows(given["input_ids"]), torch.from_numpy(given["labels"]).long()
     for layer in network.encoder.layers[:2]:
         layer.requires_grad_(requires_grad=False)
@@ -63,10 +65,10 @@ def test_fine_tuning_takes_the_steps_of_the_original(golden, padded) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_pretraining_takes_the_steps_of_the_original(golden, padded, version) -> None:
+def test_pretraining_takes_the_steps_of_the_original(golden: Golden, version: str) -> None:
     network, stored = golden.load(f"model_{version}").network, golden.arrays("training_steps")
     given = golden.arrays(f"forward_{version}")
-    batch = padded(given["attention_mask"].astype(bool))
+    batch = Padded(given["attention_mask"].astype(bool))
     ids, labels = batch.rows(given["mlm_input_ids"]), batch.rows(given["mlm_labels"])
     seen = train(network, lambda: masked_loss(network, ids, batch.spans, labels), 5, 3)
     weights = {

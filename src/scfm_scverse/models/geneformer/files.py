@@ -66,10 +66,17 @@ def read_sizes(path: Path) -> tuple[Sizes, dict[str, Any]]:
 
     def whole(key: str) -> int:
         value = config.get(key)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             msg = f"{path} says {key}={value!r}; expected a whole number above 0."
             raise CheckpointError(msg)
         return value
+
+    def share(key: str, usual: float) -> float:
+        value = config.get(key, usual)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            msg = f"{path} says {key}={value!r}; expected a number from 0 to 1."
+            raise CheckpointError(msg)
+        return float(value)
 
     sizes = Sizes(
         n_genes=whole("vocab_size"),
@@ -78,8 +85,8 @@ def read_sizes(path: Path) -> tuple[Sizes, dict[str, Any]]:
         n_layers=whole("num_hidden_layers"),
         n_heads=whole("num_attention_heads"),
         dim_hidden=whole("intermediate_size"),
-        eps=float(config.get("layer_norm_eps", 1e-12)),
-        dropout=float(config.get("hidden_dropout_prob", 0.0)),
+        eps=share("layer_norm_eps", 1e-12),
+        dropout=share("hidden_dropout_prob", 0.0),
     )
     expected = {"hidden_act": "relu", "position_embedding_type": "absolute"}
     for key, value in expected.items():
@@ -125,10 +132,12 @@ def make_head(tensors: Mapping[str, Tensor], sizes: Sizes) -> nn.Module | None:
     tasks = sum(bool(re.fullmatch(r"head\.tasks\.\d+\.weight", name)) for name in tensors)
     if tasks:
         classes = [rows(name) if name in tensors else 1 for name in (f"head.tasks.{t}.weight" for t in range(tasks))]
-        return MultiTaskHead(sizes.dim, classes, pools="head.attention" in tensors)
+        return MultiTaskHead(sizes.dim, classes, pools="head.attention" in tensors, dropout=sizes.dropout)
     if "head.classifier.weight" in tensors:
         of_cells = any(name.startswith("head.pooler.") for name in tensors)
-        return (CellClassifier if of_cells else GeneClassifier)(sizes.dim, rows("head.classifier.weight"))
+        return (CellClassifier if of_cells else GeneClassifier)(
+            sizes.dim, rows("head.classifier.weight"), sizes.dropout
+        )
     if any(name.startswith(("head.dense.", "head.norm.", "head.bias")) for name in tensors):
         return MaskedHead(sizes.n_genes, sizes.dim, sizes.eps)
     return None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from ..._errors import InputError
+from ..._errors import CheckpointError, InputError
+from ...io.safetensors import hash_tensors
 from ..base import ModelSpec
-from ..catalogue import hash_of, release_fact
+from ..catalogue import release_fact
 from .dictionaries import Dictionaries, Source, Version, find_dictionaries
 from .files import load_network, read_sizes, weights_file
 from .model import Geneformer
-from .network import Sizes
+from .network import Network, Sizes
 
 CITATIONS: dict[Version, str] = {
     "V1": "Theodoris et al. 2023, Nature 618:616, doi:10.1038/s41586-023-06139-9",
@@ -48,18 +49,17 @@ def load_folder(
     }
     network, loaded = load_network(folder, sizes, facts)
     millions = round(sum(one.numel() for one in network.parameters()) / 1e6)
-    spec = make_spec(folder, sizes, vocabulary, f"Geneformer-{millions}M")
-    labels = config.get("id2label") or {}
-    return Geneformer(network, spec, vocabulary, loaded, mode, label_names(labels))
+    spec = make_spec(network, sizes, vocabulary, f"Geneformer-{millions}M", mode)
+    return Geneformer(network, spec, vocabulary, loaded, mode, label_names(folder, config.get("id2label") or {}))
 
 
-def make_spec(folder: Path, sizes: Sizes, vocabulary: Dictionaries, name: str) -> ModelSpec:
+def make_spec(network: Network, sizes: Sizes, vocabulary: Dictionaries, name: str, mode: str) -> ModelSpec:
     """Describe the model."""
     version = vocabulary.version
     return ModelSpec(
         name=name,
         version=version,
-        weights_hash=hash_of(weights_file(folder))[:16],
+        weights_hash=hash_tensors({name: tensor.numpy() for name, tensor in network.state_dict().items()}),
         genes=vocabulary.genes,
         organism="mouse" if vocabulary.genes[-1].startswith("ENSMUSG") else "human",
         dim=sizes.dim,
@@ -71,11 +71,16 @@ def make_spec(folder: Path, sizes: Sizes, vocabulary: Dictionaries, name: str) -
         description=f"Transformer over ranked genes: {sizes.n_layers} layers, up to {sizes.context:,} tokens a cell.",
         n_layers=sizes.n_layers,
         poolings=("cls", "mean") if version == "V2" else ("mean",),
+        context=sizes.context,
         bfloat16=True,
+        options=() if mode == "default" else (("mode", mode),),
         minibatch_tokens=4096,
     )
 
 
-def label_names(labels: dict[str, Any]) -> tuple[str, ...]:
+def label_names(folder: Path, labels: Any) -> tuple[str, ...]:
     """Names of classes in the order of their numbers."""
+    if not isinstance(labels, dict) or not all(key.isdecimal() for key in labels):
+        msg = f"{folder / 'config.json'} says id2label={labels!r}; expected the name of each class by its number."
+        raise CheckpointError(msg)
     return tuple(str(labels[key]) for key in sorted(labels, key=int))

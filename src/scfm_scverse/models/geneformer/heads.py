@@ -28,27 +28,29 @@ class MaskedHead(nn.Module):
 class CellClassifier(nn.Module):
     """Scores of classes, read from the first token of each cell: ``<cls>`` in V2, the highest-ranked gene in V1."""
 
-    def __init__(self, dim: int, n_classes: int) -> None:
+    def __init__(self, dim: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.pooler = nn.Linear(dim, dim)
         self.classifier = nn.Linear(dim, n_classes)
 
     def forward(self, first: Tensor) -> Tensor:
         """Score cells, [b, d] -> [b, c]."""
-        out: Tensor = self.classifier(self.pooler(first).tanh())
+        out: Tensor = self.classifier(self.dropout(self.pooler(first).tanh()))
         return out
 
 
 class GeneClassifier(nn.Module):
     """Scores of classes for every token."""
 
-    def __init__(self, dim: int, n_classes: int) -> None:
+    def __init__(self, dim: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(dim, n_classes)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Score rows, [t, d] -> [t, c]."""
-        out: Tensor = self.classifier(hidden)
+        out: Tensor = self.classifier(self.dropout(hidden))
         return out
 
 
@@ -58,8 +60,9 @@ class MultiTaskHead(nn.Module):
     The vector is a weighted mean of the cell's tokens if ``pools``, else its first token.
     """
 
-    def __init__(self, dim: int, n_classes: Sequence[int], *, pools: bool) -> None:
+    def __init__(self, dim: int, n_classes: Sequence[int], *, pools: bool, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attention = nn.Parameter(torch.zeros(dim, 1)) if pools else None
         self.tasks = nn.ModuleList(nn.Linear(dim, n) for n in n_classes)
 
@@ -76,5 +79,5 @@ class MultiTaskHead(nn.Module):
 
     def forward(self, hidden: Tensor, spans: Spans) -> list[Tensor]:
         """Score cells for each task, [t, d] -> [b, c] a task."""
-        pooled = self.pool(hidden, spans)
+        pooled = self.dropout(self.pool(hidden, spans))
         return [task(pooled) for task in self.tasks]

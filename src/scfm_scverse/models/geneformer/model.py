@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...checkpoints import LoadReport
 from ...genes import GeneMatch
-from ...nn import Spans
+from ...nn import Copies, Spans
 from ...tokens import Tokens
 from ...tokens.ranks import Ranks
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
@@ -46,7 +45,7 @@ class Geneformer:
         self.mode = mode
         self.classes = classes
         self._loaded = loaded
-        self._merges = True
+        self._copies = Copies(network)
 
     @cached_property
     def gene_rows(self) -> NDArray[np.int32]:
@@ -56,16 +55,14 @@ class Geneformer:
     def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
         """Return the position in the vocabulary of each name of a data set, [g]."""
         if self.mode == "original":
-            names = ids or match.names
-            self._merges = merges(names, self.dictionaries)
-            return place_originally(names, self.dictionaries)
+            return place_originally(ids or match.names, self.dictionaries)
         return place_genes(match, ids, self.dictionaries, self.gene_rows)
 
     def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
         """Return the tokeniser of a matrix with these columns."""
         known = self.dictionaries
         if self.mode == "original":
-            slots, genes = original_slots(columns.vocabulary, merge=self._merges)
+            slots, genes = original_slots(columns.vocabulary, merge=merges(columns.names, known))
         else:
             slots, genes = columns.vocabulary, np.arange(len(known.genes), dtype=np.int32)
         return Ranks(
@@ -155,13 +152,7 @@ class Geneformer:
     ) -> tuple[Network, torch.Tensor, Spans]:
         """Return the network where and how precisely it is to run, the tokens [t] there, and where each cell stands."""
         ids = torch.from_numpy(minibatch.ids.astype(np.int64)).to(device)
-        return self._network_on(device, dtype), ids, Spans(tuple(minibatch.lengths.tolist()))
-
-    @lru_cache(maxsize=1)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
-    def _network_on(self, device: torch.device, dtype: torch.dtype) -> Network:
-        if (device.type, dtype) == ("cpu", torch.float32):
-            return self.network
-        return deepcopy(self.network).to(device, dtype)
+        return self._copies.on(device, dtype), ids, Spans(tuple(minibatch.lengths.tolist()))
 
     @cached_property
     def _special(self) -> torch.Tensor:

@@ -49,7 +49,13 @@ class Network(nn.Module):
         self.kind = nn.Embedding(2, sizes.dim)
         self.norm = nn.LayerNorm(sizes.dim, sizes.eps)
         self.encoder = Encoder(
-            sizes.n_layers, sizes.dim, sizes.n_heads, sizes.dim_hidden, eps=sizes.eps, dropout=sizes.dropout
+            sizes.n_layers,
+            sizes.dim,
+            sizes.n_heads,
+            sizes.dim_hidden,
+            eps=sizes.eps,
+            dropout=sizes.dropout,
+            drop_hidden=False,
         )
         self.dropout = sizes.dropout
         self.head = head
