@@ -18,7 +18,7 @@ from scfm_scverse.genes import GeneMatch, place_names, resolve_genes
 from scfm_scverse.io.safetensors import hash_tensors
 from scfm_scverse.models import Columns, Encoded, GeneRows, ModelSpec, Wanted
 from scfm_scverse.models.base import check_wanted
-from scfm_scverse.nn import Copies, Encoder, Spans
+from scfm_scverse.nn import Copies, Encoder, Spans, unfilled
 from scfm_scverse.tokens import LogValues, Tokens
 
 GENES = np.array("ACTB B2M CCL5 CD14 CD19 CD3D CD3E CD74 CD79A CD8A CST3 CTSS FCN1 GAPDH GNLY IL32 IL7R LST1 LTB LYZ "
@@ -46,7 +46,7 @@ class TinyTransformer:
     """What scfm-scverse asks of a model: seven things, none of which knows of AnnData."""
 
     def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
-        with torch.device("meta"):  # nothing is made that the weights replace
+        with unfilled():  # nothing is made that the weights replace
             network = Network()
         self._report = place(network, tensors, source="random numbers", layout="tiny transformer")
         self.network = Copies(network)

@@ -108,6 +108,16 @@ def test_gradient_is_that_of_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("gradients", [False, True])
+def test_bfloat16_keeps_what_tells_cells_apart(gradients: bool) -> None:
+    made, x = performer(strength=1.0), random(1, 200, DIM) + 0.2 * random(2, 200, DIM, seed=9)
+    with torch.inference_mode(not gradients):
+        exact, short = made(x), performer(strength=1.0).bfloat16()(x.bfloat16())
+    assert short.dtype == torch.bfloat16
+    for one, other in ((exact, short.float()), (exact[0] - exact[1], (short[0] - short[1]).float())):
+        assert float(torch.cosine_similarity(one.flatten(), other.flatten(), dim=0).detach()) > 0.99
+
+
+@pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("n_layers", [None, 2, 1, 0])
 def test_reading_some_rows_gives_what_the_whole_layer_gives(n_layers: int | None, gradients: bool) -> None:
     made, x, read = performer(), random(2, 600, DIM), torch.tensor([599, 0, 300])

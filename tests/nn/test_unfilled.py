@@ -33,6 +33,7 @@ def test_building_loads_no_compiler() -> None:
     code = """
 import sys
 from torch import nn
+from scfm_scverse.nn import unfilled
 with unfilled():
     nn.Embedding(5, 4, padding_idx=1)
 print("torch._dynamo" in sys.modules)

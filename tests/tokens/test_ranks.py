@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_ranks_do_not_depend_on_how_rows_are_cut_into_blocks(drawn: tuple[np.nda
 
 
 @given(matrices(), st.randoms(use_true_random=False))
-def test_ranks_do_not_depend_on_the_order_of_columns(drawn: tuple[np.ndarray, Ranks], random: object) -> None:
+def test_ranks_do_not_depend_on_the_order_of_columns(drawn: tuple[np.ndarray, Ranks], random: Random) -> None:
     values, ranks = drawn
     values = np.round(values)  # sums of whole numbers are the same in any order
     order = np.random.default_rng(random.getrandbits(32)).permutation(values.shape[1])

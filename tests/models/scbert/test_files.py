@@ -17,8 +17,11 @@ from anndata import AnnData
 
 import scfm_scverse as scfm
 from scfm_scverse._errors import CheckpointError, InputError
+from scfm_scverse.models.panel import shipped_panel
 from scfm_scverse.models.scbert import recognises
-from scfm_scverse.models.scbert.names import shipped_genes
+from scfm_scverse.models.scbert.files import file_name
+from scfm_scverse.models.scbert.network import Network, Sizes
+from support import small_counts
 
 from .conftest import WHERE, Golden
 
@@ -104,7 +107,7 @@ def test_file_that_lacks_a_tensor_is_an_error_that_names_it(
 
 SHAPES = {
     "token_emb.weight": (7,),
-    "pos_emb.emb.weight": (97, 19),
+    "norm.bias": (19,),
     "performer.net.layers.0.0.fn.to_q.weight": (33, 20),
     "performer.net.layers.0.0.fn.fast_attention.projection_matrix": (5, 1),
     "performer.net.layers.1.0.fn.fast_attention.projection_matrix": (44, 15),
@@ -139,7 +142,7 @@ def test_genes_come_from_a_list_or_a_file_and_must_fit(golden: Golden, tmp_path:
 
 
 def test_shipped_genes_are_the_list_in_its_order() -> None:
-    names = shipped_genes().tolist()
+    names = shipped_panel("scfm_scverse.models.scbert").tolist()
     assert len(names) == len(set(names)) == 16906
     assert names[:4] == ["A1BG", "A1CF", "A2ML1", "A2M"]
     assert names[-1] == "ZBED1"
@@ -208,3 +211,15 @@ def test_spec_says_what_the_licence_is(golden: Golden) -> None:
     assert golden.load("finetune_best.pth", mode="original").spec.version == "fine-tuned-original"
     tokens = golden.tokens(golden.load(), [0])
     assert golden.load().encode(tokens, scfm.models.Wanted(), **WHERE).cell.shape == (1, spec.dim)
+
+
+def test_file_of_the_released_length_takes_the_shipped_genes(tmp_path: Path) -> None:
+    sizes = Sizes(n_positions=16907, n_tokens=7, dim=8, n_layers=1, n_heads=2, dim_head=5, dim_hidden=6)
+    tensors = {file_name(name): tensor for name, tensor in Network(sizes).state_dict().items()}
+    torch.save({"epoch": 1, "model_state_dict": tensors, "losses": 0.5}, tmp_path / "panglao_pretrain.pth")
+    adata = small_counts(3)
+    scfm.tl.embed(adata, model=tmp_path)
+    assert adata.obsm["X_scBERT"].shape == (3, 8)
+    model = scfm.models.load(tmp_path)
+    assert model.spec.genes[:-1].tolist() == shipped_panel("scfm_scverse.models.scbert").tolist()
+    assert (model.gene_rows >= 0).mean() > 0.97

@@ -12,8 +12,8 @@ import torch
 
 import scfm_scverse as scfm
 from scfm_scverse._errors import CheckpointError
+from scfm_scverse.models.panel import read_panel
 from scfm_scverse.models.scfoundation import recognises
-from scfm_scverse.models.scfoundation.genes import read_genes
 
 from .conftest import Golden
 
@@ -134,18 +134,18 @@ def test_genes_come_from_the_caller_or_from_a_table_beside_the_file(toy: Golden,
     path = edited(lambda stored: None)
     names = toy.inputs["genes"].tolist()
     table = tmp_path / "genes.tsv"
-    assert read_genes(path, 120, None).tolist() == names
+    assert read_panel("scfm_scverse.models.scfoundation", path, 120, None).tolist() == names
     shuffled = tmp_path / "OS_gene_index.tsv"
     order = np.random.default_rng(0).permutation(120)
     shuffled.write_text("gene_name\tindex\n" + "".join(f"{names[i]}\t{i}\n" for i in order))
-    assert read_genes(path, 120, None).tolist() == names
-    assert read_genes(path, 120, shuffled).tolist() == names
-    assert read_genes(path, 120, names[::-1]).tolist() == names[::-1]
+    assert read_panel("scfm_scverse.models.scfoundation", path, 120, None).tolist() == names
+    assert read_panel("scfm_scverse.models.scfoundation", path, 120, shuffled).tolist() == names
+    assert read_panel("scfm_scverse.models.scfoundation", path, 120, names[::-1]).tolist() == names[::-1]
     shuffled.unlink()
     table.unlink()
     with pytest.raises(CheckpointError, match="genes="):
-        read_genes(path, 120, None)
-    assert len(read_genes(path, 19264, None)) == 19264
+        read_panel("scfm_scverse.models.scfoundation", path, 120, None)
+    assert len(read_panel("scfm_scverse.models.scfoundation", path, 19264, None)) == 19264
 
 
 @pytest.mark.parametrize("given", [["A", "B"], ["A"] * 120])
@@ -159,5 +159,5 @@ def test_table_that_is_none_is_refused(toy: Golden, tmp_path: Path, content: str
     table = tmp_path / "table.tsv"
     table.write_text(content)
     for path in (table, tmp_path / "absent.tsv"):
-        with pytest.raises(CheckpointError, match="gene_name"):
+        with pytest.raises(CheckpointError, match="gene_name|holds 0 names"):
             scfm.models.load(toy.folder, genes=path)

@@ -13,9 +13,9 @@ from anndata import AnnData
 import scfm_scverse as scfm
 from scfm_scverse._errors import InputError, ScfmError
 from scfm_scverse.models import Attention, Wanted
+from scfm_scverse.models.panel import shipped_panel
 from scfm_scverse.models.scfoundation.decoder import DecoderSizes
 from scfm_scverse.models.scfoundation.files import name_in_file
-from scfm_scverse.models.scfoundation.genes import shipped_genes
 from scfm_scverse.models.scfoundation.network import ScFoundationNetwork, Sizes
 
 from .conftest import HERE, Golden
@@ -200,7 +200,7 @@ def test_other_names_of_a_gene_are_found_and_left_out_by_the_original(toy: Golde
 
 
 def test_shipped_genes_are_the_authors_list(shared_genes: list[str]) -> None:
-    assert shipped_genes().tolist() == shared_genes
+    assert shipped_panel("scfm_scverse.models.scfoundation").tolist() == shared_genes
     assert len(shared_genes) == 19264
     assert {"MALAT1", "XIST"}.isdisjoint(shared_genes)
     assert sum(name.endswith("__chrM") for name in shared_genes) == 20

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..._errors import CheckpointError
 from ...checkpoints import LoadReport, place, read_json, read_tensors
+from ...nn import unfilled
 from .heads import CellClassifier, GeneClassifier, MaskedHead, MultiTaskHead
 from .network import Network, Sizes
 
@@ -115,7 +116,7 @@ def load_network(folder: Path, sizes: Sizes, facts: Mapping[str, str]) -> tuple[
         raise CheckpointError(msg)
     _check_tied(stored, path)
     tensors, names = rename(stored, n_layers)
-    with torch.device("meta"):
+    with unfilled():
         network = Network(sizes, make_head(tensors, sizes))
     names = {name: name_in_file(name) for name in network.state_dict()} | names
     layout = f"Geneformer, {HEADS[type(network.head)]}"

@@ -74,7 +74,7 @@ def make_spec(network: Network, sizes: Sizes, vocabulary: Dictionaries, name: st
         context=sizes.context,
         bfloat16=True,
         options=() if mode == "default" else (("mode", mode),),
-        minibatch_tokens=4096,
+        minibatch_tokens=2048,
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..._errors import CheckpointError
 from ...checkpoints import LoadReport, place, read_weights
 from ...checkpoints.place import strip_prefix
+from ...nn import unfilled
 from ...nn.favor import n_features
 from ...nn.performer import PUBLISHED_NAMES
 from ..catalogue import release_fact
@@ -85,7 +85,7 @@ def load_network(
     path: Path, tensors: Mapping[str, Tensor], sizes: Sizes, facts: Mapping[str, Any]
 ) -> tuple[Network, LoadReport]:
     """Build the network and give it the tensors of a file."""
-    with torch.device("meta"):
+    with unfilled():
         network = Network(sizes)
     names = {ours: file_name(ours) for ours in network.state_dict()}
     own = {theirs: ours for ours, theirs in names.items()}

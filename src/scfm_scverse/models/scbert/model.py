@@ -22,9 +22,10 @@ from ...nn.favor import KeySums
 from ...tokens import Tokens
 from ...tokens.levels import Levels
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
+from ..panel import read_panel
 from .files import load_network, read_sizes, read_tensors
 from .first_layer import EmptyCell
-from .names import read_classes, read_genes
+from .names import read_classes
 from .network import Network
 from .reading import attention_rows, gene_weights
 
@@ -80,7 +81,7 @@ class ScBERT:
             raise InputError(msg)
         tensors, about = read_tensors(path)
         sizes = read_sizes(path, tensors)
-        names = read_genes(path, sizes.n_positions - 1, genes)
+        names = read_panel(__package__, path, sizes.n_positions - 1, genes)
         labels = () if sizes.n_classes is None else read_classes(path, sizes.n_classes, classes)
         shape = f"{sizes.n_layers} layers, width {sizes.dim}, {sizes.n_heads} heads of {sizes.dim_head}"
         facts = about | {"genes": f"{len(names):,}", "network": shape, "classes": ", ".join(labels) or "none"}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ..._errors import CheckpointError, InputError
 from ...checkpoints import LoadReport, place, read_weights
+from ...nn import unfilled
 from ...nn.performer import PUBLISHED_NAMES
 from .decoder import DecoderSizes
 from .network import ScFoundationNetwork, Sizes
@@ -166,7 +166,7 @@ def load_network(
     path: Path, found: SubModel, sizes: Sizes, facts: Mapping[str, str]
 ) -> tuple[ScFoundationNetwork, LoadReport]:
     """Build the network and give it the tensors of the sub-model."""
-    with torch.device("meta"):
+    with unfilled():
         network = ScFoundationNetwork(sizes)
     names = {name: name_in_file(name) for name in network.state_dict()}
     ours = {name: own for own, name in names.items()}

@@ -19,11 +19,11 @@ from ...nn import Copies
 from ...tokens import Tokens
 from ...tokens.read_depth import ReadDepth
 from ..base import Attention, AttentionRows, Columns, Encoded, ModelSpec, Output, Wanted, check_wanted
+from ..panel import read_panel
 from ..readout import attention_rows
 from .attention import decoder_attention
 from .decoding import Decoding, gene_rows
 from .files import Key, load_network, read_sizes, read_submodel
-from .genes import read_genes
 from .network import ScFoundationNetwork, Transformer
 from .options import Options
 from .rows import Rows, make_rows, pool
@@ -63,7 +63,7 @@ class ScFoundation:
         found = read_submodel(path, key)
         # The authors take vectors of genes from this one only; the decoder of the others would be memory for nothing.
         sizes = read_sizes(found, decoder=found.key == "gene")
-        names = read_genes(path, sizes.n_positions - len(SPECIAL), genes)
+        names = read_panel(__package__, path, sizes.n_positions - len(SPECIAL), genes)
         facts = {
             "sub-model": found.key,
             "not read": ", ".join(found.others) or "none",
@@ -90,7 +90,7 @@ class ScFoundation:
             reads_totals=True,
             bfloat16=True,
             # A cell takes 40 MB where it is decoded, however few tokens it has.
-            minibatch_tokens=4096 if sizes.decoder is None else 1024,
+            minibatch_tokens=2048 if sizes.decoder is None else 1024,
         )
         return cls(network, spec, options, report)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..._errors import CheckpointError
 from ...checkpoints import LoadReport, place
+from ...nn import unfilled
 from .decoders import MVCStyle
 from .files import PAD, Checkpoint
 from .network import ScgptConfig, ScgptNetwork, ValueStyle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAYOUT = "scGPT (args.json, vocab.json, best_model.pt)"
 _TABLE = "encoder.embedding.weight"
@@ -33,7 +34,7 @@ def build_network(checkpoint: Checkpoint) -> tuple[ScgptNetwork, LoadReport]:
         A tensor is missing or of another shape, or the three files contradict each other.
     """
     config = config_of(checkpoint)
-    with torch.device("meta"):
+    with unfilled():
         network = ScgptNetwork(config)
     facts = {
         "vocabulary": f"{config.n_tokens:,} tokens",

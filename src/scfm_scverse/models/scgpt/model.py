@@ -202,5 +202,5 @@ def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options) -> 
         n_layers=config.n_layers,
         poolings=("cls", "mean", "weighted"),
         bfloat16=True,
-        minibatch_tokens=4096,
+        minibatch_tokens=2048,
     )
