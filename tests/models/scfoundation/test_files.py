@@ -159,5 +159,5 @@ def test_table_that_is_none_is_refused(toy: Golden, tmp_path: Path, content: str
     table = tmp_path / "table.tsv"
     table.write_text(content)
     for path in (table, tmp_path / "absent.tsv"):
-        with pytest.raises(CheckpointError, match="gene_name|holds 0 names"):
+        with pytest.raises(CheckpointError, match=r"gene_name|holds 0 names"):
             scfm.models.load(toy.folder, genes=path)
