@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scfm_scverse import settings
 from scfm_scverse.inference import encode_cells, encode_groups
 from scfm_scverse.io.blocks import iter_blocks
 from scfm_scverse.models import Encoded, Wanted, load
@@ -74,3 +75,27 @@ def test_no_cells_give_no_rows() -> None:
     found, model = embed(np.zeros((0, N_GENES), np.float32), block_size=4)
     assert found.shape == (0, 2)
     assert model.seen == []
+
+
+def test_progress_is_said_with_the_time_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    seconds = iter(range(0, 10_000, 20))
+    monkeypatch.setattr("scfm_scverse._logging.time.monotonic", lambda: next(seconds))
+    done = np.arange(12) < 4
+    counts = np.ones((12, N_GENES), np.float32)
+    counts[11] = 0
+    with settings.override(progress=True, verbosity=2), caplog.at_level("INFO", logger="scfm"):
+        groups = encode_groups(
+            iter_blocks(sp.csr_matrix(counts), block_size=5),
+            12,
+            model=Summing(),
+            tokenize=tokenize,
+            want=Wanted(),
+            batch_size=1,
+            device="cpu",
+            done=done,
+        )
+        seen = np.concatenate([cells for cells, _ in groups])
+    assert sorted(seen.tolist()) == list(range(4, 11))
+    lines = [record.message for record in caplog.records if "cells, about" in record.message]
+    assert lines[0] == "running scfm-mini: 1 of 8 cells, about 5 min left"  # 40 s for one cell
+    assert lines[-1].startswith("running scfm-mini: 8 of 8 cells")  # the cell without counts too, and none from before

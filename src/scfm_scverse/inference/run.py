@@ -60,11 +60,13 @@ def encode_groups(
     where = choose_device(device)
     precision = choose_dtype(dtype, where, bears_bfloat16=model.spec.bfloat16)
     budget = token_budget(model.spec.minibatch_tokens, where)
-    with cpu_threads(), progress_bar(n_cells, unit="cell", label=f"running {model.spec.name}") as advance:
+    total = n_cells if done is None else n_cells - int(done.sum())
+    with cpu_threads(), progress_bar(total, unit="cell", label=f"running {model.spec.name}") as advance:
         for first, block in blocks:
             n = block.shape[0]
             left = np.ones(n, bool) if done is None else ~done[first : first + n]
-            if left.any():
+            n_left = int(left.sum())
+            if n_left:
                 tokens = tokenize(block) if totals is None else tokenize(block, totals[first : first + n])
                 left &= tokens.lengths > 0
                 cells = np.flatnonzero(left)
@@ -72,7 +74,7 @@ def encode_groups(
                     chosen = cells[group]
                     yield first + chosen, model.encode(tokens.take(chosen), want, device=where, dtype=precision)
                     advance(len(chosen))
-            advance(n - int(left.sum()))
+                advance(n_left - len(cells))
 
 
 def encode_cells(
