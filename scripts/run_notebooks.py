@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -20,13 +21,20 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted([*(ROOT / "docs").glob("*.ipynb"), *(ROOT / "tutorials").glob("*.ipynb")])
-CELLS = {"annotate_a_biopsy": "zilionis_nsclc", "build_a_reference": "kang_ifnb_pbmc"}
+CELLS = {
+    "annotate_a_biopsy": "zilionis_nsclc",
+    "build_a_reference": "kang_ifnb_pbmc",
+    "published_models": "pbmc3k_10x",
+}
+BESIDE = {"published_models": "tiny_checkpoints"}  # folders that a notebook expects beside it
 CELLS_VARIABLE = "SCFM_TUTORIAL_CELLS"
 
 
 def execute(path: Path, folder: Path) -> Any:
     """Run one notebook in a folder and return it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
+    if path.stem in BESIDE:
+        shutil.copytree(path.parent / BESIDE[path.stem], folder / BESIDE[path.stem])
     client = NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": folder}})
     # umap-learn asks for widgets that no page shows.
     client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore:IProgress not found"})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from scfm_scverse._errors import CheckpointError
-from scfm_scverse.checkpoints import LoadReport, place
+from scfm_scverse.checkpoints import LoadReport, place, read_torch
 
 
 def network() -> torch.nn.Module:
@@ -71,3 +73,19 @@ def test_parameter_that_may_be_made_keeps_its_values() -> None:
 def test_report_stays_short() -> None:
     report = LoadReport("file", "toy", ("a",), ignored={f"t{i}": "of a decoder" for i in range(80)})
     assert str(report).splitlines()[-1] == "  left out: t0, t1, t2 and 77 more (of a decoder)"
+
+
+def test_network_owns_its_weights(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, tmp_path / "weights.pt")
+    with torch.device("meta"):
+        network = torch.nn.Linear(3, 2)
+    place(network, read_torch(tmp_path / "weights.pt"), source="weights.pt", layout="toy")
+    (tmp_path / "weights.pt").write_bytes(b"another file")  # while the network lives
+    assert bool((network.weight == 1).all())
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(number: float) -> None:
+    tensors = {"weight": torch.ones(2, 3), "bias": torch.tensor([0.0, number])}
+    with pytest.raises(CheckpointError, match="'bias' with NaN or infinite numbers"):
+        place(torch.nn.Linear(3, 2), tensors, source="weights.pt", layout="toy")

@@ -85,7 +85,8 @@ def place(
     Raises
     ------
     CheckpointError
-        A parameter has no tensor, or one of another shape, or whole numbers stand for decimal ones.
+        A parameter has no tensor, or one of another shape, whole numbers stand for decimal ones, or a number is not
+        finite.
     """
     import torch
 
@@ -112,7 +113,11 @@ def place(
             )
             msg = f"{source} holds {names.get(name, name)!r} of shape {found}; expected {expected} ({layout})."
             raise CheckpointError(msg)
-        state[name] = tensor.to(torch.float32) if parameter.is_floating_point() else tensor.to(parameter.dtype)
+        # A copy: the file may change or go, and what is mapped onto it with it.
+        state[name] = tensor.to(torch.float32 if decimal[1] else parameter.dtype, copy=True)
+        if decimal[1] and not bool(torch.isfinite(state[name]).all()):
+            msg = f"{source} holds {names.get(name, name)!r} with NaN or infinite numbers; expected finite weights."
+            raise CheckpointError(msg)
     module.load_state_dict(state, strict=False, assign=True)
     unused = [name for name in tensors if name not in own]
     return LoadReport(

@@ -22,11 +22,12 @@ def choose_device(name: str) -> torch.device:
     if name != "auto":
         try:
             device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
+            torch.empty(0, device=device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             # torch answers an unknown word and a missing driver with different exceptions; users need one sentence.
-            msg = f"device={name!r} cannot be used here; expected 'auto', 'cpu', 'cuda' or 'mps' ({error})."
-            raise InputError(msg.splitlines()[0]) from error
+            reason = str(error).splitlines()[0].split(". ")[0][:160]
+            msg = f"device={name!r} cannot be used here; expected 'auto', 'cpu', 'cuda' or 'mps' ({reason})."
+            raise InputError(msg) from error
         return device
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -104,6 +104,9 @@ def _next_entry(file: IO[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float32]
 
 
 def _require_ours(folder: Path) -> None:
+    if not folder.is_dir():
+        msg = f"resume={str(folder)!r} is a file; expected a folder, empty or absent."
+        raise FileError(msg)
     strange = sorted({one.name for one in folder.iterdir()} - {_ABOUT, _ROWS})
     if strange:
         msg = f"{folder} holds {strange[0]!r}, which this program did not write; expected an empty or absent folder."

@@ -262,13 +262,21 @@ def check_wanted(spec: ModelSpec, want: Wanted) -> None:
         given, asked = (", ".join(sorted(outputs)) for outputs in (spec.outputs, want.outputs))
         msg = f"{spec.name} gives {given or 'none of these'}; it was asked for {asked}."
         raise InputError(msg)
-    of_attention = None if want.attention is None else want.attention.layer
-    for argument, layer in (("output_layer", want.layer), ("layer", of_attention)):
-        if layer is not None and not (spec.n_layers and -1 - spec.n_layers <= layer <= -1):
-            which = f"-1 (the last) to {-1 - spec.n_layers} (before the first)" if spec.n_layers else "None"
-            msg = f"Found {argument}={layer}; expected {which} for {spec.name}, which has {spec.n_layers} layers."
+    _check_layer(spec, want.layer, -1 - spec.n_layers)
+    if want.attention is not None:
+        _check_layer(spec, want.attention.layer, -spec.n_layers)
+        if want.attention.heads == ():
+            msg = "Found heads=(); expected numbers of heads, one at least, or None for all of them."
             raise InputError(msg)
     if want.pooling is not None and want.pooling not in spec.poolings:
         expected = " or ".join(map(repr, spec.poolings)) or "None"
         msg = f"Found pooling={want.pooling!r}; expected {expected} for {spec.name}."
         raise InputError(msg)
+
+
+def _check_layer(spec: ModelSpec, layer: int | None, lowest: int) -> None:
+    if layer is None or (spec.n_layers and lowest <= layer <= -1):
+        return
+    which = f"-1 (the last layer) to {lowest}" if spec.n_layers else "None"
+    msg = f"Found output_layer={layer}; expected {which} for {spec.name}, which has {spec.n_layers} layers."
+    raise InputError(msg)

@@ -90,7 +90,7 @@ def load(model: str | Path, **options: Any) -> CellModel:
             msg = f"Found the option {next(iter(options))!r}; {name} has none."
             raise InputError(msg)
         return _load_registered(name)
-    if Path(model).exists():
+    if name and Path(model).exists():
         return load_checkpoint(Path(model), options)
     msg = how_to_obtain(name) or (
         f"There is no model {name!r} and no file of that name; the models are "
@@ -136,10 +136,10 @@ def available() -> pd.DataFrame:
 def _all_loaders() -> dict[str, Callable[[], CellModel]]:
     from .scfm_mini import load_scfm_mini
 
-    found: dict[str, Callable[[], CellModel]] = {"scfm-mini": load_scfm_mini}
-    for point in entry_points(group=ENTRY_POINT):
-        found[point.name] = partial(_load_point, point)
-    return found | _loaders
+    theirs: dict[str, Callable[[], CellModel]] = {
+        point.name: partial(_load_point, point) for point in entry_points(group=ENTRY_POINT)
+    }
+    return theirs | _loaders | {"scfm-mini": load_scfm_mini}
 
 
 def _load_point(point: EntryPoint) -> CellModel:

@@ -1,7 +1,7 @@
 """Bricks that several networks are built of."""
 
 from .attention import Spans, attend, attention_weights
-from .copies import Copies
+from .copies import Copies, state_of
 from .encoder import Encoder, EncoderLayer
 from .performer import Performer, PerformerLayer
 from .unfilled import unfilled
@@ -15,5 +15,6 @@ __all__ = [
     "Spans",
     "attend",
     "attention_weights",
+    "state_of",
     "unfilled",
 ]

@@ -96,8 +96,11 @@ def embed_genes(
     (765, 256)
     """
     cell_model = load(model) if isinstance(model, str | Path) else model
-    if kind not in ("static", "contextual") or (groupby is not None and kind == "static"):
-        msg = f"Found kind={kind!r} with groupby={groupby!r}; expected 'static' without groupby, or 'contextual'."
+    if kind not in ("static", "contextual") or (kind == "static" and (groupby, output_layer) != (None, None)):
+        msg = (
+            f"Found kind={kind!r} with groupby={groupby!r} and output_layer={output_layer!r}; "
+            "expected 'contextual', or 'static' without both."
+        )
         raise InputError(msg)
     want = Wanted(frozenset({"gene"}), layer=output_layer)
     if kind == "contextual":

@@ -145,7 +145,7 @@ def run_model(
 ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
     """Yield what the model says of the cells of a query, minibatch by minibatch; ``done`` cells are left out."""
     if batch_size is not None and batch_size < 1:
-        msg = f"batch_size={batch_size}; expected 1 at least, or None."
+        msg = f"batch_size={batch_size!r}; expected a whole number, 1 at least, or None."
         raise InputError(msg)
     return encode_groups(
         iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index),

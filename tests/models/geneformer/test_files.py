@@ -90,6 +90,19 @@ def test_weights_file_is_recognised_as_its_folder(golden: Golden) -> None:
     assert golden.load("model_v1/pytorch_model.bin").spec.weights_hash == golden.load("model_v1").spec.weights_hash
 
 
+def test_the_file_that_is_named_is_the_one_that_is_read(copied: Callable[..., Path]) -> None:
+    folder = copied("model_v1", "v1")
+    stored = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save(
+        {name: 2 * one if one.is_floating_point() else one for name, one in stored.items()},
+        folder / "pytorch_model.bin",
+    )
+    named, usual = load(folder / "pytorch_model.bin"), load(folder)
+    assert torch.equal(named.network.word.weight, 2 * usual.network.word.weight)
+    assert "pytorch_model.bin" in named.report().source
+    assert named.spec.id != usual.spec.id
+
+
 def test_other_folders_and_files_are_not_recognised(golden: Golden, tmp_path: Path) -> None:
     assert not geneformer.recognises(golden.folder)
     assert not geneformer.recognises(golden.folder / "model_v1" / "config.json")

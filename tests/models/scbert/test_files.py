@@ -208,7 +208,9 @@ def test_spec_says_what_the_licence_is(golden: Golden) -> None:
     spec = golden.load().spec
     assert "GPL-3.0" in spec.licence
     assert spec.version == "pretrained"
-    assert golden.load("finetune_best.pth", mode="original").spec.version == "fine-tuned-original"
+    tuned = golden.load("finetune_best.pth", mode="original").spec
+    assert tuned.version == "fine-tuned"
+    assert tuned.id.endswith(",mode=original")
     tokens = golden.tokens(golden.load(), [0])
     assert golden.load().encode(tokens, scfm.models.Wanted(), **WHERE).cell.shape == (1, spec.dim)
 

@@ -182,7 +182,7 @@ def test_cells_that_stop_the_original_keep_their_place(golden: Golden) -> None:
 
 def test_log_values_need_to_be_announced(toy: Golden) -> None:
     tokenize = toy.model(pre_normalized="T")
-    with pytest.raises(InputError, match="expected 'F'"):
+    with pytest.raises(InputError, match="pre_normalized='F' for counts"):
         embedded(toy.adata(toy.counts()), tokenize)
     with pytest.raises(InputError, match="needs counts"):
         embedded(toy.adata(toy.inputs["normalised"]), toy.model(), normalized=True)

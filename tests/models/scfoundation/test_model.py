@@ -12,7 +12,7 @@ from anndata import AnnData
 
 import scfm_scverse as scfm
 from scfm_scverse._errors import InputError, ScfmError
-from scfm_scverse.models import Attention, Wanted
+from scfm_scverse.models import Attention, Columns, Wanted
 from scfm_scverse.models.panel import shipped_panel
 from scfm_scverse.models.scfoundation.decoder import DecoderSizes
 from scfm_scverse.models.scfoundation.files import name_in_file
@@ -103,6 +103,40 @@ def test_layers_are_counted_from_the_end(toy: Golden) -> None:
         assert not np.allclose(by_layer[one], by_layer[other], atol=1e-2)
     with pytest.raises(InputError, match="output_layer=-4"):
         toy.encode(model, tokens, "cell", layer=-4)
+
+
+@pytest.mark.parametrize("outputs", [("gene",), ("expression",), ("cell", "gene")])
+def test_decoder_reads_the_last_layer_only_and_says_so(toy: Golden, outputs: tuple[str, ...]) -> None:
+    model = toy.model(key="gene")
+    tokens = toy.tokens(model, toy.counts()[:1])
+    for layer in (-1, -2):
+        with pytest.raises(InputError, match=f"output_layer={layer}.*expected None"):
+            toy.encode(model, tokens, *outputs, layer=layer)
+
+
+def test_layer_of_contextual_vectors_is_refused(toy: Golden) -> None:
+    adata = toy.adata(toy.counts())
+    with pytest.raises(InputError, match="output_layer=-2"):
+        scfm.tl.embed_genes(adata, model=toy.model(key="gene"), kind="contextual", output_layer=-2)
+    assert not adata.varm
+
+
+@pytest.mark.parametrize("option", ["F", "T", "A"])
+def test_values_of_another_kind_than_announced_are_told_how_to_load_the_model(toy: Golden, option: str) -> None:
+    base, found = (float(np.e), "log values") if option == "F" else (0.0, "counts")
+    columns = Columns(np.arange(3, dtype=np.int32), np.ones(3, bool), base)
+    with pytest.raises(InputError) as told:
+        toy.model(pre_normalized=option).tokenizer(columns)
+    for part in (f"Found {found}", f"loaded with pre_normalized='{option}'", "'F' for counts", "'A' with total_key="):
+        assert part in str(told.value)
+
+
+def test_cell_with_a_total_of_zero_is_an_error_and_no_row_of_nan(toy: Golden) -> None:
+    adata = toy.adata(toy.counts())
+    adata.obs["total"] = 0.0
+    with pytest.raises(InputError, match="total_key="):
+        scfm.tl.embed(adata, model=toy.model(), total_key="total")
+    assert not adata.obsm
 
 
 @pytest.mark.parametrize("pooling", ["S", "T"])

@@ -69,6 +69,7 @@ def load(
 
     return load_folder(
         path if path.is_dir() else path.parent,
+        path.name if path.is_file() else None,
         version=version,
         dictionaries=(token_dictionary, gene_medians, gene_mapping),
         mode=mode,

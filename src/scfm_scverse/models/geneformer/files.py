@@ -100,15 +100,14 @@ def read_sizes(path: Path) -> tuple[Sizes, dict[str, Any]]:
     return sizes, config
 
 
-def load_network(folder: Path, sizes: Sizes, facts: Mapping[str, str]) -> tuple[Network, LoadReport]:
-    """Build the network and give it the folder's weights, float32.
+def load_network(path: Path, sizes: Sizes, facts: Mapping[str, str]) -> tuple[Network, LoadReport]:
+    """Build the network and give it the weights of a file, float32.
 
     Raises
     ------
     CheckpointError
         A tensor is missing or of another shape, or the number of layers is not that of ``config.json``.
     """
-    path = weights_file(folder)
     stored = read_tensors(path)
     n_layers = len({found[1] for found in map(re.compile(_pattern(_LAYER)).match, stored) if found})
     if n_layers != sizes.n_layers:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..._errors import CheckpointError, InputError
-from ...io.safetensors import hash_tensors
+from ...nn.identity import hash_network
 from ..base import ModelSpec
 from ..catalogue import release_fact
 from .dictionaries import Dictionaries, Source, Version, find_dictionaries
@@ -22,15 +22,17 @@ CITATIONS: dict[Version, str] = {
 
 def load_folder(
     folder: Path,
+    weights: str | None,
     *,
     version: Version | None,
     dictionaries: tuple[Source | None, Source | None, Source | None],
     mode: Literal["default", "original"],
 ) -> Geneformer:
-    """Read sizes, vocabulary and weights, and see that they belong together."""
+    """Read sizes, vocabulary and weights (the file named ``weights``), and see that they belong together."""
     if mode not in ("default", "original"):
         msg = f"Found mode={mode!r}; expected 'default' or 'original'."
         raise InputError(msg)
+    path = weights_file(folder) if weights is None else folder / weights
     sizes, config = read_sizes(folder / "config.json")
     tokens, medians, mapping = dictionaries
     vocabulary = find_dictionaries(
@@ -45,9 +47,9 @@ def load_folder(
         "rules": vocabulary.version,
         "vocabulary": f"{sizes.n_genes:,} tokens, dictionaries {vocabulary.source}",
         "network": f"{sizes.n_layers} layers of width {sizes.dim}, {sizes.n_heads} heads, context {sizes.context:,}",
-        **release_fact(weights_file(folder)),
+        **release_fact(path),
     }
-    network, loaded = load_network(folder, sizes, facts)
+    network, loaded = load_network(path, sizes, facts)
     millions = round(sum(one.numel() for one in network.parameters()) / 1e6)
     spec = make_spec(network, sizes, vocabulary, f"Geneformer-{millions}M", mode)
     return Geneformer(network, spec, vocabulary, loaded, mode, label_names(folder, config.get("id2label") or {}))
@@ -59,7 +61,7 @@ def make_spec(network: Network, sizes: Sizes, vocabulary: Dictionaries, name: st
     return ModelSpec(
         name=name,
         version=version,
-        weights_hash=hash_tensors({name: tensor.numpy() for name, tensor in network.state_dict().items()}),
+        weights_hash=hash_network(network, vocabulary.genes, vocabulary.medians),
         genes=vocabulary.genes,
         organism="mouse" if vocabulary.genes[-1].startswith("ENSMUSG") else "human",
         dim=sizes.dim,

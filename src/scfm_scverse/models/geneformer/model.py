@@ -78,7 +78,7 @@ class Geneformer:
 
     def gene_vectors(self) -> NDArray[np.float32]:
         """Return the word embedding of each gene, [v, d]."""
-        return self.network.word.weight.detach().numpy()
+        return self.network.word.weight.detach().numpy().copy()
 
     def report(self) -> LoadReport:
         """Return what was loaded."""

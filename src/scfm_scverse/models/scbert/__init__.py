@@ -43,8 +43,9 @@ def load(
     path
         The file, or the folder that holds ``panglao_pretrain.pth``.
     genes
-        Names of the genes in the order of the positions, or a text file with one a line. ``None``: the 16,906 of the
-        released model.
+        Names of the genes in the order of the positions, or a file of them: one a line, or a table with the columns
+        gene_name and index. ``None``: the 16,906 of the released model, else such a file beside the checkpoint
+        (``genes.txt``, ``genes.tsv``).
     classes
         Names of the classes of a fine-tuned file, or the pickle that holds them. ``None``: the file ``label_dict``
         beside it, else their numbers.

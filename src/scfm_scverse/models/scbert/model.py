@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from ..._errors import InputError
 from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, resolve_genes
-from ...io.safetensors import hash_tensors
-from ...nn import Copies
+from ...nn import Copies, state_of
 from ...nn.favor import KeySums
+from ...nn.identity import hash_network
 from ...tokens import Tokens
 from ...tokens.levels import Levels
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
@@ -65,6 +65,7 @@ class ScBERT:
         self.mode = mode
         self._report = report
         self._copies = Copies(network)
+        self._empty: tuple[object, EmptyCell] | None = None
 
     @classmethod
     def read(
@@ -90,8 +91,8 @@ class ScBERT:
             network.performer.as_published()
         spec = ModelSpec(
             name="scBERT",
-            version="-".join(["fine-tuned" if labels else "pretrained", *(["original"] if mode == "original" else [])]),
-            weights_hash=hash_tensors({name: one.numpy() for name, one in network.state_dict().items()}),
+            version="fine-tuned" if labels else "pretrained",
+            weights_hash=hash_network(network, names),
             genes=np.array([*names.tolist(), SPECIAL]),
             organism="human",
             dim=sizes.dim,
@@ -104,6 +105,7 @@ class ScBERT:
             n_layers=sizes.n_layers,
             poolings=POOLINGS,
             bfloat16=True,
+            options=() if mode == "default" else (("mode", mode),),
             minibatch_tokens=1,  # a cell has all positions, however few tokens: more cells at once gain nothing
         )
         return cls(network, spec, labels, mode, report)
@@ -127,7 +129,7 @@ class ScBERT:
 
     def gene_vectors(self) -> NDArray[np.float32]:
         """Return the vector of each gene, as gene2vec made it, [v, d]."""
-        vectors: NDArray[np.float32] = self.network.gene_emb.numpy()
+        vectors: NDArray[np.float32] = self.network.gene_emb.numpy().copy()
         return vectors
 
     def report(self) -> LoadReport:
@@ -200,11 +202,10 @@ class ScBERT:
     def _filled(
         self, network: Network, minibatch: Tokens, device: torch.device, dtype: torch.dtype
     ) -> tuple[Tensor, list[KeySums]]:
-        return self._empty_cell(device, dtype).fill(network, minibatch)
-
-    @lru_cache(maxsize=1)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
-    def _empty_cell(self, device: torch.device, dtype: torch.dtype) -> EmptyCell:
-        return EmptyCell.of(self._copies.on(device, dtype))
+        asked = (device, dtype, state_of(self.network))
+        if self._empty is None or self._empty[0] != asked:
+            self._empty = asked, EmptyCell.of(network)
+        return self._empty[1].fill(network, minibatch)
 
 
 def _gene_rows(values: Tensor) -> GeneRows:

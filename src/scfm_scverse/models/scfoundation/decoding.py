@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...nn import Copies
+from ...nn import Copies, state_of
 from ..base import GeneRows
 from .decoder import Decoder
 from .network import Embedding, put_rows
@@ -29,17 +29,19 @@ class Decoding:
         self.original = original
         if original:
             decoder.performer.as_published()
-        self._table: Tensor | None = None
+        self._table: tuple[object, Tensor] | None = None
 
     def filled(self, encoded: Tensor, rows: Rows) -> Tensor:
         """What goes into the decoder's first layer, [b, n_positions, d], of the encoder's rows [t, d]."""
         decoder = self.decoder.on(encoded.device, encoded.dtype)
         embedding = self.embedding.on(encoded.device, torch.float32)
-        if self._table is None or (self._table.device, self._table.dtype) != (encoded.device, encoded.dtype):
-            self._table = decoder.embed(embedding.zeros().to(encoded.dtype))
+        states = state_of(self.decoder.original), state_of(self.embedding.original)
+        asked = (encoded.device, encoded.dtype, states)
+        if self._table is None or self._table[0] != asked:
+            self._table = asked, decoder.embed(embedding.zeros().to(encoded.dtype))
         put = put_rows(embedding, encoded, rows.positions, rows.spans)
         put = put._replace(vectors=put.vectors.to(encoded.dtype))
-        return decoder.fill(self._table, put, len(rows.spans.lengths))
+        return decoder.fill(self._table[1], put, len(rows.spans.lengths))
 
     def genes(self, filled: Tensor) -> Tensor:
         """Vectors of the genes of the list, [b, n_genes, d], T and S left out."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..._errors import InputError
 from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, resolve_genes
-from ...io.safetensors import hash_tensors
 from ...nn import Copies
+from ...nn.identity import hash_network
 from ...tokens import Tokens
 from ...tokens.read_depth import ReadDepth
 from ..base import Attention, AttentionRows, Columns, Encoded, ModelSpec, Output, Wanted, check_wanted
@@ -75,7 +75,7 @@ class ScFoundation:
         spec = ModelSpec(
             name="scFoundation",
             version=f"{found.key}-{options}",
-            weights_hash=hash_tensors({name: one.numpy() for name, one in network.state_dict().items()}),
+            weights_hash=hash_network(network, names),
             genes=np.array([*names.tolist(), *SPECIAL]),
             organism="human",
             dim=4 * sizes.dim,
