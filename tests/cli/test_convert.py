@@ -42,6 +42,104 @@ def test_converted_checkpoint_is_the_same_model(scfm: Scfm, shared: Path, tmp_pa
     assert after.report().source == str(target / "model.safetensors")
 
 
+def lay_out(shared: Path, model: str, folder: Path) -> None:
+    """Copy a small checkpoint with the files that its loader needs, and files that it does not."""
+    golden = shared / "golden"
+    folder.mkdir(parents=True)
+    (folder / "README.json").write_text("{}")
+    (folder / "damaged.pkl").write_text("no pickle")
+    if model == "scbert":
+        for name in ("panglao_pretrain.pth", "finetune_best.pth", "label_dict"):
+            shutil.copy(golden / model / name, folder)
+        with np.load(golden / model / "inputs.npz") as stored:
+            (folder / "genes.txt").write_text("\n".join(stored["model_genes"].tolist()))
+        return
+    for file in (golden / model).iterdir():
+        if file.is_file() and file.suffix not in (".npz", ".md"):
+            shutil.copy(file, folder)
+
+
+def same_model(before: Any, after: Any) -> None:
+    assert after.spec.id == before.spec.id
+    assert after.spec.genes.tolist() == before.spec.genes.tolist()
+    np.testing.assert_array_equal(after.gene_vectors(), before.gene_vectors())
+    assert getattr(after, "classes", None) == getattr(before, "classes", None)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "beside"),
+    [
+        ("scgpt/model", "best_model.pt", {"args.json", "vocab.json"}),
+        ("scgpt/model", "best_model.torch_naming.pt", {"args.json", "vocab.json"}),
+        ("scfoundation", "models.ckpt", {"genes.tsv"}),
+        ("scbert", "panglao_pretrain.pth", {"genes.txt", "label_dict"}),
+        ("scbert", "finetune_best.pth", {"genes.txt", "label_dict"}),
+    ],
+)
+def test_converted_file_is_the_same_model(
+    scfm: Scfm, shared: Path, tmp_path: Path, model: str, name: str, beside: set[str]
+) -> None:
+    # scGPT's version is the name of its folder.
+    folder, target = tmp_path / "original" / "model", tmp_path / "model"
+    lay_out(shared, model, folder)
+    result = scfm("convert", folder / name, "-o", target)
+    assert result.exit_code == 0, result.stderr
+    assert {file.name for file in target.iterdir()} == {"model.safetensors", *beside}
+    before = models.load(folder / name)
+    same_model(before, models.load(target))
+    same_model(before, models.load(target / "model.safetensors"))
+
+
+def test_converted_file_brings_a_list_of_genes_under_the_authors_name(scfm: Scfm, shared: Path, tmp_path: Path) -> None:
+    lay_out(shared, "scfoundation", tmp_path / "original")
+    (tmp_path / "original" / "genes.tsv").rename(tmp_path / "original" / "OS_scRNA_gene_index.122.tsv")
+    assert scfm("convert", "original/models.ckpt", "-o", "new").exit_code == 0
+    same_model(models.load(tmp_path / "original" / "models.ckpt"), models.load(tmp_path / "new"))
+
+
+@pytest.mark.parametrize(
+    "given", ["model_v1/pytorch_model.bin", "model_v2/model.safetensors", "model_v2_cell_classifier"]
+)
+@pytest.mark.parametrize("suffix", [".json", ".pkl"])
+@pytest.mark.parametrize("above", [True, False])
+def test_converted_geneformer_brings_its_dictionaries(
+    scfm: Scfm, shared: Path, tmp_path: Path, given: str, suffix: str, above: bool
+) -> None:
+    golden = shared / "golden" / "geneformer"
+    folder, _, name = given.partition("/")
+    original, target = tmp_path / "original" / folder, tmp_path / "elsewhere" / "model"
+    target.parent.mkdir()
+    shutil.copytree(golden / folder, original)
+    if name.endswith(".bin"):
+        (original / "model.safetensors").unlink()
+    for file in golden.glob(f"*dict*{suffix}"):
+        shutil.copy(file, original.parent if above else original)
+    result = scfm("convert", original / name, "-o", target)
+    assert result.exit_code == 0, result.stderr
+    before, after = models.load(original), models.load(target)
+    same_model(before, after)
+    assert dict(after.dictionaries.mapping) == dict(before.dictionaries.mapping)
+    np.testing.assert_array_equal(after.dictionaries.medians, before.dictionaries.medians)
+    assert after.dictionaries.source.startswith(str(target))
+    assert {file.suffix for file in target.iterdir()} == {".safetensors", ".json"}
+
+
+def test_converted_model_is_loaded_with_the_options_that_it_was_converted_with(
+    scfm: Scfm, shared: Path, tmp_path: Path
+) -> None:
+    lay_out(shared, "scbert", tmp_path / "original")
+    genes = (tmp_path / "original" / "genes.txt").rename(tmp_path / "panel.txt")
+    words = ("convert", "original/finetune_best.pth", "-o", "new")
+    assert "pass genes=" in scfm(*words).stderr
+    assert not (tmp_path / "new").exists()
+    result = scfm(*words, "--option", "genes=panel.txt", "--option", "mode=original")
+    assert result.exit_code == 0, result.stderr
+    before, after = (
+        models.load(tmp_path / name, genes=genes, mode="original") for name in ("original/finetune_best.pth", "new")
+    )
+    same_model(before, after)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -56,6 +154,7 @@ def test_pickle_becomes_json(scfm: Scfm, tmp_path: Path, name: str, value: Any, 
     assert result.exit_code == 0
     assert result.stdout == "out.json\n"
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == expected
+    assert scfm("convert", name, "-o", "again.json", "--option", "a=b").exit_code == 2
 
 
 class Evil:

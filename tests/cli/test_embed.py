@@ -13,6 +13,7 @@ import pytest
 from typer.testing import Result
 
 import scfm_scverse
+from scfm_scverse.cli._options import parse_options
 from scfm_scverse.io.files import read_adata, write_adata
 from support import install_example, small_counts
 
@@ -53,6 +54,103 @@ def test_options_reach_the_verb(scfm: Scfm, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.obsm["Z"], adata.obsm["X_scfm"], atol=1e-6)
     made = found.uns["scfm"]["embed"]["Z"]
     assert (made["layer"], bool(made["normalized"]), made["organism"]) == ("log", True, "human")
+
+
+@pytest.fixture
+def scfoundation(shared: Path, tmp_path: Path) -> Path:
+    """A small checkpoint, and ``cells.h5ad`` with counts of its genes and totals of the cells."""
+    from anndata import AnnData
+
+    path = shared / "golden" / "scfoundation" / "models.ckpt"
+    adata = AnnData(np.random.default_rng(0).poisson(2.0, (5, 120)).astype(np.float32))
+    adata.var_names = scfm_scverse.models.load(path).spec.genes[:120]
+    adata.obs["n_counts"] = np.arange(5) * 100.0 + 1000
+    write_adata(adata, tmp_path / "cells.h5ad")
+    return path
+
+
+def test_options_of_the_checkpoint_and_totals_reach_the_model(scfm: Scfm, scfoundation: Path, tmp_path: Path) -> None:
+    words = "--option key=rde --option target_depth=a1 --option target_sum=5000.5 --total-key n_counts"
+    result = scfm(
+        "embed", "cells.h5ad", "-o", "out.h5ad", "--model", scfoundation, "--dtype", "float32", *words.split()
+    )
+    assert result.exit_code == 0, result.stderr
+    model = scfm_scverse.models.load(scfoundation, key="rde", target_depth="a1", target_sum=5000.5)
+    expected = read_adata(tmp_path / "cells.h5ad")
+    scfm_scverse.tl.embed(expected, model=model, total_key="n_counts", dtype="float32")
+    found = read_adata(tmp_path / "out.h5ad")
+    made = found.uns["scfm"]["embed"]["X_scFoundation"]
+    assert (made["model_id"], made["total_key"]) == (model.spec.id, "n_counts")
+    np.testing.assert_allclose(found.obsm["X_scFoundation"], expected.obsm["X_scFoundation"], atol=1e-6)
+
+
+def test_whole_numbers_and_decimals_become_numbers() -> None:
+    words = [
+        "a=7",
+        "b=-2",
+        "c=0.5",
+        "d=-1.",
+        "e=1e4",
+        "f=t4",
+        "g=",
+        "h=x=1",
+        "i=nan",
+        "j=1_0",
+        "k=None",
+        "m=.5",
+        "n=1e999",
+    ]
+    expected = {"a": 7, "b": -2, "c": 0.5, "d": -1.0, "e": 1e4, "f": "t4", "g": "", "h": "x=1", "i": "nan", "j": "1_0"}
+    found = parse_options(words)
+    assert found == expected | {"k": "None", "m": 0.5, "n": "1e999"}
+    assert [type(found[name]) for name in "abde"] == [int, int, float, float]
+    assert parse_options(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["mode"], "'mode'"),
+        (["=original"], "'=original'"),
+        (["mode=original", "key=rde", "mode=default"], "'mode' twice"),
+    ],
+)
+@pytest.mark.parametrize("command", ["embed", "convert"])
+def test_options_that_cannot_be_are_one_error(
+    scfm: Scfm, scfoundation: Path, tmp_path: Path, command: str, words: list[str], told: str
+) -> None:
+    start = ("embed", "cells.h5ad", "--model", scfoundation) if command == "embed" else ("convert", scfoundation)
+    result = scfm(*start, "-o", "out.h5ad", *(part for word in words for part in ("--option", word)))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert len([line for line in result.stderr.splitlines() if "Error" in line]) == 1
+    assert not (tmp_path / "out.h5ad").exists()
+
+
+@pytest.mark.parametrize("word", ["target_sum=much", "target_depth=4", "genes=3"])
+def test_text_for_a_number_and_the_other_way_round_are_no_traceback(scfm: Scfm, scfoundation: Path, word: str) -> None:
+    result = scfm("embed", "cells.h5ad", "-o", "out.h5ad", "--model", scfoundation, "--option", word)
+    assert result.exit_code in (1, 2)
+    assert word.partition("=")[0] in result.stderr
+
+
+def test_options_that_no_model_has_are_answered_with_those_there_are(scfm: Scfm, scfoundation: Path) -> None:
+    result = scfm("embed", "cells.h5ad", "-o", "out.h5ad", "--option", "mode=original")
+    assert (result.exit_code, result.stderr) == (1, "scfm: error: Found the option 'mode'; scfm-mini has none.\n")
+    result = scfm("embed", "cells.h5ad", "-o", "out.h5ad", "--model", scfoundation, "--option", "ties=hash")
+    assert result.exit_code == 1
+    assert "those of scfoundation are key, genes" in result.stderr
+
+
+def test_totals_that_are_missing_are_asked_for_by_their_option(scfm: Scfm, scfoundation: Path, tmp_path: Path) -> None:
+    adata = read_adata(tmp_path / "cells.h5ad")
+    adata.X = np.log1p(adata.X / adata.X.sum(axis=1, keepdims=True) * 1e4)
+    write_adata(adata, tmp_path / "log.h5ad")
+    words = ("--model", scfoundation, "--option", "pre_normalized=A")
+    result = scfm("embed", "log.h5ad", "-o", "out.h5ad", *words)
+    assert result.exit_code == 1
+    assert "--total-key" in result.stderr
+    assert scfm("embed", "log.h5ad", "-o", "out.h5ad", *words, "--total-key", "n_counts").exit_code == 0
 
 
 def test_input_is_changed_only_on_request(scfm: Scfm, h5ad: Path) -> None:

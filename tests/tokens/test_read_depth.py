@@ -15,7 +15,7 @@ from naive.read_depth import naive_read_depth
 from scfm_scverse._errors import InputError
 from scfm_scverse.tokens import Tokens
 from scfm_scverse.tokens.ordered import ordered_tokens
-from scfm_scverse.tokens.read_depth import ReadDepth, TargetDepth
+from scfm_scverse.tokens.read_depth import ReadDepth, Sample, TargetDepth
 
 N_GENES = 9
 BASES = {0.0: 1000.0, float(np.e): 8.0, 2.0: 12.0}
@@ -136,8 +136,28 @@ def test_true_totals_make_a_part_of_the_genes_what_they_are_among_all() -> None:
 
 def test_totals_that_are_needed_are_asked_for() -> None:
     counts, tokenize = counts_of()
-    with pytest.raises(InputError, match="no totals"):
+    with pytest.raises(InputError, match=r"no totals.*total_key= of tl\.embed"):
         replace(tokenize, base=float(np.e), needs_totals=True)(sp.csr_matrix(counts))
+
+
+@pytest.mark.parametrize("base", [0.0, float(np.e)])
+@pytest.mark.parametrize("sample", ["singlecell", "bulk"])
+@pytest.mark.parametrize("wrong", [0.0, -3.0, np.nan])
+def test_cell_that_has_tokens_needs_a_total_above_zero(base: float, sample: Sample, wrong: float) -> None:
+    counts, tokenize = counts_of()
+    tokenize = replace(tokenize, base=base, sample=sample)
+    totals = counts.sum(axis=1).astype(np.float64)
+    totals[[4, 7]] = wrong
+    with pytest.raises(InputError, match=rf"total of {wrong:g} for 2 cells.*expected.*total_key="):
+        tokenize(sp.csr_matrix(counts), totals)
+
+
+def test_cell_without_tokens_needs_no_total() -> None:
+    counts, tokenize = counts_of()
+    counts[4] = 0
+    totals = counts.sum(axis=1)
+    assert totals[4] == 0
+    same(tokenize(sp.csr_matrix(counts), totals), tokenize(sp.csr_matrix(counts)))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("t4", 4.0), ("f10", 3.0), ("f0.5", np.log10(50)), ("a2", 4.0)])

@@ -7,7 +7,7 @@ import re
 # The verbs' messages name arguments of Python; whoever reads them here types options.
 _ARGUMENTS = (
     "alpha batch_key batch_size device donor_key dtype gene_symbols groupby key_added labels_key layer malignant model "
-    "normalized ontology_key organism output_layer pooling sample_key use_raw"
+    "normalized ontology_key organism output_layer pooling sample_key total_key use_raw"
 )
 _ARGUMENT = re.compile(rf"\b({_ARGUMENTS.replace(' ', '|')})=(True\b|False\b|'[^']*'|-?\d+(?:\.\d+)?)?")
 

@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 import typer
 
 from ._files import choose_target, require_writable
-from ._options import Device, GeneSymbols, InPlace, Input, Layer, Model, Normalized, Organism, Output, UseRaw
+from ._options import (
+    Device,
+    GeneSymbols,
+    InPlace,
+    Input,
+    Layer,
+    LoadOptions,
+    Model,
+    Normalized,
+    Organism,
+    Output,
+    UseRaw,
+    load_model,
+)
 
 
 def embed(
@@ -16,6 +29,7 @@ def embed(
     output: Output = None,
     in_place: InPlace = False,
     model: Model = "scfm-mini",
+    option: LoadOptions = None,
     key_added: Annotated[
         str | None, typer.Option(metavar="KEY", help="Key of obsm for the embedding; the model's own if left out.")
     ] = None,
@@ -32,6 +46,10 @@ def embed(
         str | None,
         typer.Option(metavar="NAME", help="How genes become one vector; the model's own way if left out."),
     ] = None,
+    total_key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of obs with the total counts of each cell, for scFoundation."),
+    ] = None,
     device: Device = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"], typer.Option(help="How precisely the model computes.")
@@ -47,10 +65,10 @@ def embed(
     beside the output until it is written: the same command goes on where it was cut short.
     """
     target = choose_target(file, output, in_place)
-    from .. import models, tl
+    from .. import tl
     from ..io.files import read_adata, write_results
 
-    cell_model = models.load(model)
+    cell_model = load_model(model, option)
     if Path(model).exists():
         print(cell_model.report())
     key = key_added or cell_model.spec.key_added
@@ -67,6 +85,7 @@ def embed(
         organism=organism,
         output_layer=output_layer,
         pooling=pooling,
+        total_key=total_key,
         device=device,
         dtype=dtype,
         batch_size=batch_size,

@@ -116,10 +116,13 @@ class ReadDepth:
         Raises
         ------
         InputError
-            Totals are needed and not given.
+            Totals are needed and not given, or are not above zero for a cell that has tokens.
         """
         if totals is None and self.needs_totals:
-            msg = "Found no totals; expected the counts of each cell as totals=, since those of log values are lost."
+            msg = (
+                "Found no totals; expected the counts of each cell, which log values do not tell: pass total_key= of "
+                "tl.embed."
+            )
             raise InputError(msg)
         indptr, ids, values, total = ordered_tokens(
             block.indptr.astype(np.int64),
@@ -131,7 +134,9 @@ class ReadDepth:
         if self.base:
             values *= np.float32(math.log(self.base))
             total *= math.log(self.base)
-        total = total if totals is None else np.asarray(totals, np.float64)
+        if totals is not None:
+            total = np.asarray(totals, np.float64)
+            _check_totals(total, np.diff(indptr) > 0)
         if self.base == 0:
             _log_of_shares(indptr, values, total, self.target_sum)
         measured = np.zeros(self.n_genes, bool)
@@ -150,6 +155,16 @@ class ReadDepth:
             else:
                 t, s = self.target(total), np.log10(total)
         return {"total": total, "T": t.astype(np.float32), "S": s.astype(np.float32)}
+
+
+def _check_totals(total: NDArray[np.float64], expressed: NDArray[np.bool_]) -> None:
+    wrong = total[expressed & ~(total > 0)]
+    if len(wrong):
+        msg = (
+            f"Found a total of {wrong[0]:g} for {len(wrong):,} cells that express genes of the model; expected counts "
+            "above 0: pass total_key= with a column that holds them."
+        )
+        raise InputError(msg)
 
 
 def _log_of_shares(

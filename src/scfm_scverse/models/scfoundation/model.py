@@ -121,8 +121,11 @@ class ScFoundation:
             The values are not of the kind that ``pre_normalized`` promised.
         """
         if (columns.base == 0) != (self.options.pre_normalized == "F"):
-            found, expected = ("counts", "'F'") if columns.base == 0 else ("log values", "'T' or 'A'")
-            msg = f"Found {found} and pre_normalized={self.options.pre_normalized!r}; expected {expected}."
+            found = "counts" if columns.base == 0 else "log values"
+            msg = (
+                f"Found {found} and a model loaded with pre_normalized={self.options.pre_normalized!r}; load it with "
+                "pre_normalized='F' for counts, with 'T' (or 'A' with total_key=) for log values."
+            )
             raise InputError(msg)
         return ReadDepth(
             columns=columns.vocabulary,
@@ -150,8 +153,19 @@ class ScFoundation:
         -------
         Vectors of cells [b, 4 d] or [b, d] (see ``POOLINGS``); of every gene of the list in every cell; log values of
         these genes at depth T; attention in the encoder.
+
+        Raises
+        ------
+        InputError
+            Something that the model does not have, or genes or their expression of a layer of the encoder.
         """
         check_wanted(self.spec, want)
+        if want.layer is not None and want.outputs & {"gene", "expression"}:
+            msg = (
+                f"Found output_layer={want.layer} for genes or their expression; expected None for {self.spec.name}, "
+                "whose decoder reads the last layer of the encoder."
+            )
+            raise InputError(msg)
         with torch.inference_mode():
             x, rows = self._embedded(minibatch, device, dtype)
             transformer = self._transformer.on(device, dtype)
