@@ -378,7 +378,8 @@ def test_name_that_no_file_can_hold_is_refused(verb: Verb) -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"model": "scgpt-mini"}, "no model 'scgpt-mini'"),
+        ({"model": "scfm-maxi"}, "no model 'scfm-maxi'"),
+        ({"model": "scGPT_human"}, "weights of scGPT do not come with this package"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"device": "gpu"}, "device='gpu'"),
         ({"dtype": "float8"}, "dtype='float8'"),

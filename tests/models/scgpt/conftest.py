@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,32 @@ def folder(request: pytest.FixtureRequest, shared: Path) -> Path:
 @pytest.fixture
 def checkpoint(folder: Path) -> Checkpoint:
     return read_checkpoint(folder / "model")
+
+
+@pytest.fixture
+def tensors(folder: Path) -> dict[str, Tensor]:
+    return dict(torch.load(folder / "model" / "best_model.pt", weights_only=True))
+
+
+@pytest.fixture
+def write(folder: Path, tmp_path: Path, tensors: dict[str, Tensor]) -> Callable[..., Path]:
+    """Write a checkpoint like the stored one, but for some entries; ``None`` takes one away."""
+
+    def change(entries: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in {**entries, **changes}.items() if value is not None}
+
+    def write_(
+        state: dict[str, Tensor | None] | None = None,
+        vocab: dict[str, Any] | None = None,
+        args: dict[str, Any] | None = None,
+    ) -> Path:
+        for name, changes in (("vocab.json", vocab), ("args.json", args)):
+            stored = json.loads((folder / "model" / name).read_text())
+            (tmp_path / name).write_text(json.dumps(change(stored, changes or {})))
+        torch.save(change(tensors, state or {}), tmp_path / "best_model.pt")
+        return tmp_path
+
+    return write_
 
 
 @dataclass(frozen=True)

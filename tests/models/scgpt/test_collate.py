@@ -29,7 +29,8 @@ BELOW_ONE = np.nextafter(1.0, 0.0)
 
 @pytest.fixture
 def binning(folder: Path) -> Any:
-    return np.load(folder / "binning.npz")
+    with np.load(folder / "binning.npz") as stored:
+        return dict(stored)
 
 
 def dense_bins(values: np.ndarray, drawn: Any, n_bins: int = 51) -> np.ndarray:

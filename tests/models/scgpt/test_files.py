@@ -20,32 +20,6 @@ from scfm_scverse.models.scgpt.build import build_network
 from scfm_scverse.models.scgpt.files import Checkpoint, read_checkpoint
 
 
-@pytest.fixture
-def tensors(folder: Path) -> dict[str, Tensor]:
-    return dict(torch.load(folder / "model" / "best_model.pt", weights_only=True))
-
-
-@pytest.fixture
-def write(folder: Path, tmp_path: Path, tensors: dict[str, Tensor]) -> Callable[..., Path]:
-    """Write a checkpoint like the stored one, but for some entries; ``None`` takes one away."""
-
-    def change(entries: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in {**entries, **changes}.items() if value is not None}
-
-    def write_(
-        state: dict[str, Tensor | None] | None = None,
-        vocab: dict[str, Any] | None = None,
-        args: dict[str, Any] | None = None,
-    ) -> Path:
-        for name, changes in (("vocab.json", vocab), ("args.json", args)):
-            stored = json.loads((folder / "model" / name).read_text())
-            (tmp_path / name).write_text(json.dumps(change(stored, changes or {})))
-        torch.save(change(tensors, state or {}), tmp_path / "best_model.pt")
-        return tmp_path
-
-    return write_
-
-
 def renamed(tensors: dict[str, Tensor], naming: str) -> dict[str, Tensor]:
     wrapped = {name.replace("self_attn.", "self_attn._impl."): one for name, one in tensors.items()}
     torchs = {re.sub(r"Wqkv\.", "in_proj_", name): one for name, one in tensors.items()}
@@ -161,6 +135,53 @@ def test_a_folder_without_weights_says_so(write: Callable[..., Path]) -> None:
     (path / "best_model.pt").unlink()
     with pytest.raises(CheckpointError, match=r"holds no best_model\.pt"):
         scfm.models.load(path)
+
+
+@pytest.mark.parametrize("name", ["args.json", "vocab.json"])
+def test_a_json_file_that_is_missing_is_named(write: Callable[..., Path], name: str) -> None:
+    path = write()
+    (path / name).unlink()
+    for asked in (path, path / "best_model.pt"):
+        assert recognises(asked)
+        with pytest.raises(CheckpointError, match=f"holds no {re.escape(name)}; expected"):
+            scfm.models.load(asked)
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "state_dict"])
+def test_tensors_inside_a_training_state_are_read(
+    tensors: dict[str, Tensor], write: Callable[..., Path], key: str
+) -> None:
+    path = write()
+    expected = scfm.models.load(path).spec
+    torch.save({"epoch": 3, key: tensors, "optimizer": {"lr": 0.1}}, path / "best_model.pt")
+    model = scfm.models.load(path)
+    assert model.spec.id == expected.id
+    assert set(model.report().placed) == {f"{key}/{name}" for name in tensors}
+
+
+@pytest.mark.parametrize("keys", [("epoch", "weights"), ("model_state_dict", "state_dict")])
+def test_a_training_state_that_is_not_understood_names_its_entries(
+    tensors: dict[str, Tensor], write: Callable[..., Path], keys: tuple[str, str]
+) -> None:
+    path = write()
+    torch.save(dict.fromkeys(keys, tensors), path / "best_model.pt")
+    with pytest.raises(CheckpointError, match=f"{keys[0]!r}, {keys[1]!r}.*; expected .*'model_state_dict'"):
+        scfm.models.load(path)
+
+
+def test_tensors_without_names_are_an_error(tensors: dict[str, Tensor], write: Callable[..., Path]) -> None:
+    path = write()
+    for content in (dict(enumerate(tensors.values())), list(tensors.values())):
+        torch.save(content, path / "best_model.pt")
+        with pytest.raises(CheckpointError, match="expected a plain dictionary"):
+            scfm.models.load(path)
+
+
+def test_bins_that_the_authors_embedding_does_not_heed_are_told(write: Callable[..., Path]) -> None:
+    facts = scfm.models.load(write(args={"n_bins": 11})).report().facts
+    assert facts["bins"] == "51, as the authors' embedding has it; args.json says 11"
+    for n_bins in (51, None):
+        assert scfm.models.load(write(args={"n_bins": n_bins})).report().facts["bins"] == "51"
 
 
 @pytest.mark.parametrize("name", ["args.json", "vocab.json", "best_model.pt"])

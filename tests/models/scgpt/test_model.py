@@ -275,12 +275,31 @@ def test_a_model_that_tells_batches_apart_asks_which(cells: Any, make_network: C
         {"max_length": 1},
         {"random_state": -1},
         {"batch": -1},
+        {"max_length": "1200"},
+        {"max_length": 1200.0},
+        {"max_length": True},
+        {"max_length": None},
+        {"random_state": 1.5},
+        {"random_state": "0"},
+        {"random_state": None},
+        {"batch": False},
+        {"batch": 1.0},
+        {"cls_value": "0"},
+        {"cls_value": True},
+        {"cls_value": float("nan")},
+        {"cls_value": float("inf")},
+        {"cls_value": 10**400},
     ],
 )
 def test_an_option_without_such_a_value_is_an_error(load: Any, options: dict[str, Any]) -> None:
     name, value = next(iter(options.items()))
     with pytest.raises(InputError, match=f"{name}={value!r}; expected"):
         load(**options)
+
+
+def test_a_batch_for_a_model_that_tells_none_apart_is_an_error(load: Any) -> None:
+    with pytest.raises(InputError, match=r"Found batch=0 .* no batches apart; expected batch=None"):
+        load(batch=0)
 
 
 def test_original_draws_the_genes_that_it_keeps(load: Any) -> None:
@@ -295,7 +314,10 @@ def test_the_value_of_cls_may_be_that_of_fine_tuning(cells: Any, load: Any, adat
     assert set(tokenised(adata, model).values[tokens.ids == model.cls]) == {-2}
 
 
-def test_options_that_change_results_are_part_of_the_version(load: Any) -> None:
-    assert load().spec.version == "model"
-    assert load(ties="middle", max_length=40).spec.version == "model-ties=middle-max_length=40"
-    assert load().spec.weights_hash == load(ties="middle").spec.weights_hash
+def test_vectors_of_genes_are_the_callers_own(load: Any) -> None:
+    model = load()
+    before = model.gene_vectors()
+    state = [one.numpy() for one in model.network.state_dict().values()]
+    assert not any(np.shares_memory(before, one) for one in state)
+    model.gene_vectors()[:] = 0
+    np.testing.assert_array_equal(model.gene_vectors(), before)

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 import scfm_scverse as scfm
 from scfm_scverse.models.scgpt.build import build_network
 from scfm_scverse.models.scgpt.collate import tokens_of_bins, with_first
-from scfm_scverse.models.scgpt.files import Checkpoint, as_tensors, our_name, read_checkpoint
+from scfm_scverse.models.scgpt.files import Checkpoint, our_name, read_checkpoint
 from scfm_scverse.models.scgpt.losses import masked_mse
 from scfm_scverse.models.scgpt.multiomic import Features, join_features, join_tokens
 from scfm_scverse.nn import Spans
@@ -49,7 +49,7 @@ def fine_tuned(shared: Path, golden: Golden, variant: str) -> Checkpoint:
     start = read_checkpoint(shared / "golden" / "scgpt" / "model")
     extra = np.load(shared / "golden" / "scgpt" / "extra_weights.npz")
     prefix = f"multiomic_{variant}|"
-    own = as_tensors({key.removeprefix(prefix): extra[key] for key in extra if key.startswith(prefix)})
+    own = {our_name(key.removeprefix(prefix)): torch.from_numpy(extra[key]) for key in extra if key.startswith(prefix)}
     tensors = {name: tensor for name, tensor in start.tensors.items() if name != "flag_encoder.weight"} | own
     return replace(start, vocabulary=golden["vocab"], tensors=tensors, names={name: name for name in tensors})
 

@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 import scfm_scverse as scfm
 from scfm_scverse._errors import InputError
 from scfm_scverse.models.scgpt.build import build_network
-from scfm_scverse.models.scgpt.files import as_tensors, our_name, read_checkpoint
+from scfm_scverse.models.scgpt.files import our_name, read_checkpoint
 from scfm_scverse.models.scgpt.losses import elastic_similarity
 from scfm_scverse.models.scgpt.network import ScgptNetwork
 from scfm_scverse.models.scgpt.perturbation import Recipe, decode, encode, predict
@@ -54,7 +54,7 @@ def state_of(shared: Path, variant: str) -> dict[str, Tensor]:
     """The tensors that a fine-tuned model of this variant has, under our names."""
     extra = np.load(shared / "golden" / "scgpt" / "extra_weights.npz")
     prefix = f"perturb_{variant}|"
-    own = as_tensors({key.removeprefix(prefix): extra[key] for key in extra if key.startswith(prefix)})
+    own = {our_name(key.removeprefix(prefix)): torch.from_numpy(extra[key]) for key in extra if key.startswith(prefix)}
     start = read_checkpoint(shared / "golden" / "scgpt" / "model").tensors
     shared_parts = ("encoder.", "value_encoder.", "transformer_encoder.")
     return {name: tensor for name, tensor in start.items() if name.startswith(shared_parts)} | own

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a folder with ``args.json`` and ``vocab.json``, or a ``.pt`` file in such a folder."""
+    """Whether this is a folder with ``args.json`` and ``vocab.json``, or a file of weights in such a folder.
+
+    One of the two is enough beside a ``best_model.pt``, so that loading can say what is missing.
+    """
     folder = path.parent if path.suffix in (".pt", ".safetensors") else path
-    return (folder / "args.json").is_file() and (folder / "vocab.json").is_file()
+    there = sum((folder / name).is_file() for name in ("args.json", "vocab.json"))
+    return there == 2 or (there == 1 and (folder / "best_model.pt").is_file())
 
 
 def load(
@@ -52,17 +56,18 @@ def load(
         of numpy and torch, and means go over <cls> and the padding too, which depends on the minibatch.
     batch
         The batch, by its number in training, that cells are taken for; needed by models fine-tuned to normalise
-        batches apart, and to give expression where the decoder sees the batch.
+        batches apart, and to give expression where the decoder sees the batch. Other models take none.
     cls_value
-        Value of <cls>. ``None`` is that of padding, as in pre-training and in the authors' embeddings; their notebooks
-        fine-tune with 0.
+        Value of <cls>. ``None`` is that of padding, as in pre-training and in the authors' embeddings, and 0 where
+        values are categories; the authors' notebooks fine-tune with 0.
 
     Raises
     ------
     CheckpointError
-        Files that are damaged, lack a tensor or do not fit each other.
+        A file that is missing, damaged, lacks a tensor or does not fit the others; a value of <cls> that the table of
+        categories does not have.
     InputError
-        An option that has no such value.
+        An option that has no such value, or a batch for a model that tells none apart.
 
     Examples
     --------

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LAYOUT = "scGPT (args.json, vocab.json, best_model.pt)"
+MOST_VALUES = 2**15  # bins are numbers of 16 bits
 _TABLE = "encoder.embedding.weight"
 # Parts of models that this network is not: what another class reads.
 _OTHERS = {
@@ -40,6 +41,7 @@ def build_network(checkpoint: Checkpoint) -> tuple[ScgptNetwork, LoadReport]:
         "vocabulary": f"{config.n_tokens:,} tokens",
         "network": f"{config.n_layers} layers, width {config.dim}, {config.n_heads} heads",
         "attention": f"{checkpoint.naming} naming",
+        "bins": _bins_told(config, checkpoint.args.get("n_bins")),
     }
     if checkpoint.appended:
         facts["appended to the vocabulary"] = ", ".join(checkpoint.appended)
@@ -78,6 +80,13 @@ def config_of(checkpoint: Checkpoint) -> ScgptConfig:
     n_batches = _reads(tensors, "batch_encoder.embedding.weight", 0)
     n_told_apart = _reads(tensors, "grad_reverse_discriminator.out_layer.weight", 0)
     style = _value_style(tensors, args)
+    n_values = _reads(tensors, "value_encoder.embedding.weight", 0)
+    if style == "category" and not 4 <= n_values <= MOST_VALUES:
+        msg = (
+            f"{checkpoint.weights} has {n_values} categories of values; expected 4 or more (two bins, padding and what "
+            f"is hidden), and {MOST_VALUES:,} at most."
+        )
+        raise CheckpointError(msg)
     n_modalities = _reads(tensors, "mod_encoder.embedding.weight", 0)
     dim_in = dim * (2 if n_batches or n_modalities else 1)
     return ScgptConfig(
@@ -89,7 +98,7 @@ def config_of(checkpoint: Checkpoint) -> ScgptConfig:
         n_layers=n_layers,
         dropout=number_in(args, "dropout", 0.0),
         value_style=style,
-        n_values=_reads(tensors, "value_encoder.embedding.weight", 0),
+        n_values=n_values,
         norm="dsbn" if n_domains else "batchnorm" if "bn.weight" in tensors else "none",
         n_batches=max(n_domains, n_batches, n_told_apart),
         batch_vectors=n_batches > 0,
@@ -133,6 +142,18 @@ def _agreed(checkpoint: Checkpoint, dim: int, n_layers: int, dim_hidden: int) ->
         msg = f"args.json says nheads={n_heads!r}; expected a number that divides the width {dim}."
         raise CheckpointError(msg)
     return n_heads
+
+
+def pad_value_of(config: ScgptConfig, args: Mapping[str, Any]) -> float:
+    """Value of padding: what ``args.json`` says, and the last category but one where values are categories."""
+    return float(config.n_values - 2) if config.value_style == "category" else number_in(args, "pad_value", -2)
+
+
+def _bins_told(config: ScgptConfig, said: object) -> str:
+    if said is None or said == config.n_bins:
+        return str(config.n_bins)
+    has = f"the {config.n_values} categories have" if config.value_style == "category" else "the authors' embedding has"
+    return f"{config.n_bins}, as {has} it; args.json says {said!r}"
 
 
 def number_in(args: Mapping[str, Any], key: str, default: float) -> float:

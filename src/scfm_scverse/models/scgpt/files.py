@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from ..._errors import CheckpointError
 from ...checkpoints import read_json, read_weights
 
 WEIGHTS, CONVERTED = "best_model.pt", "model.safetensors"
+WRAPPERS = ("model_state_dict", "state_dict")  # where training programs put the tensors beside the optimizer's
 PAD, CLS, EOC = "<pad>", "<cls>", "<eoc>"
 
 # The three namings of the attention's tensors -> ours. Rows of queries, keys and values stand in the same order in all.
@@ -73,22 +73,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not weights.is_file():
         msg = f"{path} holds no {WEIGHTS}; expected the weights beside args.json, or pass the path of the .pt file."
         raise CheckpointError(msg)
+    for name in ("args.json", "vocab.json"):
+        if not (weights.parent / name).is_file():
+            msg = f"{weights.parent} holds no {name}; expected args.json and vocab.json of this model beside {weights}."
+            raise CheckpointError(msg)
     vocabulary, appended = read_vocabulary(weights.parent / "vocab.json")
-    found = read_weights(weights)
-    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
-        msg = f"{weights} holds no plain dictionary of tensors; expected the state of a scGPT model."
-        raise CheckpointError(msg)
+    found, prefix = _named_tensors(weights)
     names: dict[str, str] = {}
     for name in found:
         ours = our_name(name)
         if ours in names:
             msg = f"{weights} holds both {names[ours]!r} and {name!r}, which are one tensor; expected one of them."
             raise CheckpointError(msg)
-        names[ours] = name
+        names[ours] = prefix + name
     naming = next((what for what, pattern, _ in _NAMINGS if any(map(pattern.search, found))), "unknown")
-    tensors = {ours: found[name] for ours, name in names.items()}
+    tensors = {our_name(name): tensor for name, tensor in found.items()}
     args = read_json(weights.parent / "args.json")
     return Checkpoint(weights, args, vocabulary, appended, tensors, names, naming)
+
+
+def _named_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Tensors of a file, and what stands before their names if they are inside the state of a training."""
+    found = read_weights(path)
+    if _is_state(found):
+        return found, ""
+    entries = found if isinstance(found, dict) else {}
+    wrappers = [key for key in WRAPPERS if _is_state(entries.get(key))]
+    if len(wrappers) != 1:
+        no_tensors = [repr(key)[:80] for key, one in entries.items() if not isinstance(one, Tensor)]
+        what = ", ".join(no_tensors[:8]) or f"a {type(found).__name__} without names of tensors"
+        msg = (
+            f"{path} holds {what}; expected a plain dictionary of tensors by name, the state of a scGPT model, or one "
+            f"such dictionary under {' or '.join(map(repr, WRAPPERS))}."
+        )
+        raise CheckpointError(msg)
+    return entries[wrappers[0]], f"{wrappers[0]}/"
+
+
+def _is_state(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(one, Tensor) for name, one in found.items()
+    )
 
 
 def our_name(name: str) -> str:
@@ -123,8 +148,3 @@ def read_vocabulary(path: Path) -> tuple[NDArray[np.str_], tuple[str, ...]]:
         tokens[at] = token
     appended = tuple(token for token in (PAD, CLS, EOC) if token not in ids)
     return np.array([*tokens, *appended], dtype=np.str_), appended
-
-
-def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """Turn arrays under the authors' names into tensors under ours."""
-    return {our_name(name): torch.from_numpy(np.array(array)) for name, array in arrays.items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..._errors import InputError
+from ..._errors import CheckpointError, InputError
 from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, resolve_genes
 from ...io.safetensors import hash_tensors
@@ -22,9 +22,9 @@ from ...tokens import Tokens
 from ...tokens.bins import Bins
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Output, Wanted, check_wanted
 from ..readout import attention_rows
-from .build import build_network, number_in
+from .build import build_network, pad_value_of
 from .files import CLS, EOC, PAD, Checkpoint, read_checkpoint
-from .network import ScgptNetwork
+from .network import ScgptConfig, ScgptNetwork
 from .options import Options
 from .original import OriginalBins, pads_beside, pool_padded
 
@@ -53,7 +53,7 @@ class Scgpt:
         self.options = options
         self.cls, self.pad = names.index(CLS), names.index(PAD)
         self.pad_value = pad_value
-        self.cls_value = pad_value if options.cls_value is None else options.cls_value
+        self.cls_value = _cls_value(network.config, options, pad_value)
         self._loaded = loaded
         self._copies = Copies(network)
 
@@ -79,6 +79,7 @@ class Scgpt:
             first=self.cls,
             first_value=self.cls_value,
             base=columns.base,
+            n_bins=self.network.config.n_bins,
             max_length=self.options.max_length,
             ties=self.options.ties,
             sampling=self.options.sampling,
@@ -105,7 +106,9 @@ class Scgpt:
         check_wanted(self.spec, want)
         network = self._copies.on(device, dtype)
         ids = torch.from_numpy(minibatch.ids.astype(np.int64)).to(device)
-        values = torch.from_numpy(minibatch.values).to(device, dtype)
+        # Categories are looked up, and bfloat16 has not all whole numbers above 256.
+        of_values = torch.float32 if network.config.value_style == "category" else dtype
+        values = torch.from_numpy(minibatch.values).to(device, of_values)
         spans = Spans(tuple(minibatch.lengths.tolist()))
         n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
         cell = gene = expression = attention = None
@@ -143,7 +146,7 @@ class Scgpt:
 
     def _batches(self, n: int, device: torch.device) -> Tensor | None:
         config = self.network.config
-        if config.norm != "dsbn" and not config.batch_vectors:
+        if not config.reads_batches:
             return None
         if self.options.batch is None or self.options.batch >= config.n_batches:
             msg = (
@@ -175,11 +178,41 @@ def load_scgpt(path: Path, options: Options) -> Scgpt:
     """Read a checkpoint and build the model."""
     checkpoint = read_checkpoint(path)
     network, loaded = build_network(checkpoint)
-    spec = spec_of(checkpoint, network, options)
-    return Scgpt(network, spec, options, loaded, pad_value=number_in(checkpoint.args, "pad_value", -2))
+    if options.batch is not None and not network.config.reads_batches:
+        msg = f"Found batch={options.batch} for a model that tells no batches apart; expected batch=None."
+        raise InputError(msg)
+    pad_value = pad_value_of(network.config, checkpoint.args)
+    spec = spec_of(checkpoint, network, options, pad_value)
+    return Scgpt(network, spec, options, loaded, pad_value)
 
 
-def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options) -> ModelSpec:
+def _cls_value(config: ScgptConfig, options: Options, pad_value: float) -> float:
+    of_categories = config.value_style == "category"
+    if options.cls_value is None:
+        return 0.0 if of_categories else pad_value
+    if of_categories and options.cls_value not in range(config.n_values):
+        msg = (
+            f"The checkpoint has {config.n_values} categories of values and none for cls_value={options.cls_value}; "
+            f"expected cls_value= a whole number from 0 to {config.n_values - 1}."
+        )
+        raise CheckpointError(msg)
+    return options.cls_value
+
+
+def hash_model(network: ScgptNetwork, genes: NDArray[np.str_], pad_value: float) -> str:
+    """Hash of all that makes the results: the tensors that were placed, the vocabulary, what only ``args.json`` tells.
+
+    Tensors stand under our names, so that the same numbers have one hash in every file.
+    """
+    config = network.config
+    told = f"n_heads={config.n_heads},value_style={config.value_style},pad_value={pad_value}"
+    return hash_tensors(
+        {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        | {"vocabulary": np.char.encode(genes, "utf-8"), "config": np.frombuffer(told.encode(), np.uint8)}
+    )
+
+
+def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options, pad_value: float) -> ModelSpec:
     """Describe the model."""
     config = network.config
     # A perturbation model reads logarithms of all genes and no <cls>: tokens of bins would tell it nothing.
@@ -188,8 +221,8 @@ def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options) -> 
         outputs.add("expression")
     return ModelSpec(
         name="scGPT",
-        version=f"{checkpoint.weights.parent.resolve().name}{options}",
-        weights_hash=hash_tensors({name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}),
+        version=f"{config.n_layers}x{config.dim}",
+        weights_hash=hash_model(network, checkpoint.vocabulary, pad_value),
         genes=checkpoint.vocabulary,
         organism="human",
         dim=config.dim,
@@ -201,6 +234,8 @@ def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options) -> 
         description=f"Transformer over binned expression: {config.n_layers} layers of width {config.dim}.",
         n_layers=config.n_layers,
         poolings=("cls", "mean", "weighted"),
+        context=options.max_length,
         bfloat16=True,
+        options=options.told,
         minibatch_tokens=2048,
     )

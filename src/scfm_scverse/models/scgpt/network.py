@@ -16,6 +16,7 @@ from ...nn import Encoder, Spans
 from .decoders import AffineDecoder, ClassDecoder, ExprDecoder, MVCDecoder, MVCStyle, Prediction, reverse_gradient
 from .embeddings import BatchNorm, ContinuousEncoder, DomainNorm, TokenEncoder
 
+N_BINS = 51
 ValueStyle = Literal["continuous", "category", "scaling"]
 
 
@@ -73,6 +74,17 @@ class ScgptConfig:
     n_layers_cls: int = 3
     discriminator: bool = False
     flags: bool = False
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether a result depends on the batch that a cell is taken for."""
+        return self.norm == "dsbn" or self.batch_vectors
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of expression, that of none included; the last two categories are padding and what is hidden."""
+        # The authors embed with 51 bins, whatever a continuous model was trained with.
+        return self.n_values - 2 if self.value_style == "category" else N_BINS
 
 
 class ScgptNetwork(nn.Module):

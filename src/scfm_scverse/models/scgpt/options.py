@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from ..._errors import InputError
 from ...tokens.bins import Sampling, Ties
 
 Mode = Literal["default", "original"]
+LARGEST = 3.4e38  # that a value in single precision can be
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,32 @@ class Options:
                 expected = " or ".join(map(repr, get_args(known)))
                 msg = f"Found {name}={getattr(self, name)!r}; expected {expected}."
                 raise InputError(msg)
-        for name, least, most in (("max_length", 2, 2**31), ("random_state", 0, 2**32), ("batch", 0, 2**31)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < most:
-                msg = f"Found {name}={value}; expected a number from {least} to {most - 1}."
-                raise InputError(msg)
-
+        self._check_whole("max_length", 2, 2**31)
+        self._check_whole("random_state", 0, 2**32)
+        if self.batch is not None:
+            self._check_whole("batch", 0, 2**31)
+        if self.cls_value is not None:
+            self._check_finite("cls_value")
         if self.mode == "original" and self.sampling != "hash":
             msg = f"Found sampling={self.sampling!r} with mode='original', which draws; expected one of the two."
             raise InputError(msg)
 
-    def __str__(self) -> str:
-        """What of it changes a result, for the model's version."""
-        told = [f"{name}={value}" for name, value in vars(self).items() if value != getattr(Options, name)]
-        return "".join(f"-{one}" for one in told)
+    def _check_whole(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < most:
+            msg = f"Found {name}={value!r}; expected a whole number from {least} to {most - 1}."
+            raise InputError(msg)
+        object.__setattr__(self, name, int(value))  # NumPy's numbers are written otherwise
+
+    def _check_finite(self, name: str) -> None:
+        value = getattr(self, name)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= LARGEST:
+            msg = f"Found {name}={value!r}; expected a finite number."
+            raise InputError(msg)
+        object.__setattr__(self, name, float(value))
+
+    @property
+    def told(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of those that are not the defaults."""
+        return tuple((name, str(value)) for name, value in vars(self).items() if value != getattr(Options, name))
