@@ -273,8 +273,10 @@ _WRITERS = {Scgpt: scgpt, Geneformer: geneformer, Scfoundation: scfoundation, Sc
 
 
 def _symbols(n: int) -> list[str]:
-    """As many gene symbols, and made-up names where there are no more."""
-    known = [name for name in np.unique(load_gene_table().symbol).tolist() if name]
+    """As many gene symbols, those of proteins first, and made-up names where there are no more."""
+    table = load_gene_table()
+    order = np.argsort(table.biotype != "protein_coding", kind="stable")
+    known = list(dict.fromkeys(name for name in table.symbol[order].tolist() if name))
     return (known + [f"made-up-{i}" for i in range(n)])[:n]
 
 
