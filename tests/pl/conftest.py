@@ -19,6 +19,7 @@ PER_LABEL = 30
 @pytest.fixture(autouse=True)
 def _closed_figures() -> Iterator[None]:
     plt.switch_backend("agg")
+    plt.close("all")  # what a test elsewhere left open in this process
     yield
     plt.close("all")
 
