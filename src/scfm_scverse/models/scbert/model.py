@@ -21,13 +21,14 @@ from ...nn.favor import KeySums
 from ...nn.identity import hash_network
 from ...tokens import Tokens
 from ...tokens.levels import Levels
-from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
+from ..base import Columns, Encoded, ModelSpec, Wanted, check_wanted
 from ..panel import read_panel
+from ..readout import linear_attention_rows, panel_rows
 from .files import load_network, read_sizes, read_tensors
 from .first_layer import EmptyCell
 from .names import read_classes
 from .network import Network
-from .reading import attention_rows, gene_weights
+from .reading import gene_weights
 
 Mode = Literal["default", "original"]
 
@@ -151,10 +152,10 @@ class ScBERT:
                 hidden = network.encode(x, n_layers=n_layers, read=read, sums=sums)
                 if "cell" in want.outputs:
                     cell = hidden[:, -1] if how == "last" else hidden.mean(1, dtype=torch.float32)
-                gene = _gene_rows(hidden[:, :-1]) if "gene" in want.outputs else None
+                gene = panel_rows(hidden[:, :-1]) if "gene" in want.outputs else None
             if "attention" in want.outputs and want.attention is not None:
                 published = self.mode == "original"
-                attention = attention_rows(network.performer, x, want.attention, as_published=published)
+                attention = linear_attention_rows(network.performer, x, want.attention, behind=published)
         return Encoded(cell=cell, gene=gene, attention=attention)
 
     def logits(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -206,10 +207,3 @@ class ScBERT:
         if self._empty is None or self._empty[0] != asked:
             self._empty = asked, EmptyCell.of(network)
         return self._empty[1].fill(network, minibatch)
-
-
-def _gene_rows(values: Tensor) -> GeneRows:
-    """One row for every cell and gene, [b, v, d]."""
-    axes = (torch.arange(n, device=values.device) for n in values.shape[:2])
-    cell, gene = torch.meshgrid(*axes, indexing="ij")
-    return GeneRows(cell.flatten(), gene.flatten(), values.flatten(0, 1))

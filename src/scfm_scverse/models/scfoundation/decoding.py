@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ...nn import Copies, state_of
-from ..base import GeneRows
 from .decoder import Decoder
 from .network import Embedding, put_rows
 from .rows import AROUND, Rows
@@ -53,11 +52,3 @@ class Decoding:
     def expression(self, vectors: Tensor) -> Tensor:
         """Log values at depth T, [b, n_genes], of vectors [b, n_genes, d]."""
         return self.decoder.on(vectors.device, vectors.dtype).expression(vectors)
-
-
-def gene_rows(told: Tensor) -> GeneRows:
-    """Rows of what is told of every gene of the list in every cell, [b, n_genes] or [b, n_genes, d]."""
-    n_cells, n_genes = told.shape[:2]
-    cell = torch.arange(n_cells, device=told.device).repeat_interleave(n_genes)
-    gene = torch.arange(n_genes, device=told.device).repeat(n_cells)
-    return GeneRows(cell, gene, told.flatten(0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,9 +21,8 @@ from ...tokens import Tokens
 from ...tokens.read_depth import ReadDepth
 from ..base import Attention, AttentionRows, Columns, Encoded, ModelSpec, Output, Wanted, check_wanted
 from ..panel import read_panel
-from ..readout import attention_rows
-from .attention import decoder_attention
-from .decoding import Decoding, gene_rows
+from ..readout import attention_rows, linear_attention_rows, panel_rows
+from .decoding import Decoding
 from .files import Key, load_network, read_sizes, read_submodel
 from .network import ScFoundationNetwork, Transformer
 from .options import Options
@@ -139,7 +139,7 @@ class ScFoundation:
 
     def gene_vectors(self) -> NDArray[np.float32]:
         """Return the vector of each gene's position, and of those of T and S, [v, d]."""
-        vectors: NDArray[np.float32] = self.network.embedding.pos_emb.weight.detach()[:-1].numpy()
+        vectors: NDArray[np.float32] = self.network.embedding.pos_emb.weight.detach()[:-1].numpy().copy()
         return vectors
 
     def report(self) -> LoadReport:
@@ -174,9 +174,9 @@ class ScFoundation:
                 cell = self._cells(transformer, x, rows, want)
             if want.outputs & {"gene", "expression"}:
                 vectors = self._decoder.genes(self._decoder.filled(transformer(x, rows.spans), rows))
-                gene = gene_rows(vectors) if "gene" in want.outputs else None
+                gene = panel_rows(vectors) if "gene" in want.outputs else None
                 numbers = "expression" in want.outputs
-                expression = gene_rows(self._decoder.expression(vectors)) if numbers else None
+                expression = panel_rows(self._decoder.expression(vectors)) if numbers else None
             if want.attention is not None:
                 attention = attention_rows(transformer.encoder, x, rows.positions, rows.spans, want.attention)
             return Encoded(cell, gene, expression, attention)
@@ -186,10 +186,14 @@ class ScFoundation:
     ) -> AttentionRows:
         """Return the attention in the decoder, whose layers ``wanted.layer`` counts, of genes to all positions."""
         with torch.inference_mode():
-            x, rows = self._embedded(minibatch, device, dtype)
-            filled = self._decoder.filled(self._transformer.on(device, dtype)(x, rows.spans), rows)
+            x, tokens = self._embedded(minibatch, device, dtype)
+            filled = self._decoder.filled(self._transformer.on(device, dtype)(x, tokens.spans), tokens)
             performer = self._decoder.decoder.on(device, dtype).performer
-            return decoder_attention(performer, filled, wanted, self.n_genes, original=self._original)
+            asked = replace(wanted, genes=tuple(gene for gene in wanted.genes if gene < self.n_genes))
+            rows = linear_attention_rows(performer, filled, asked, behind=self._original, where="the decoder")
+            # The authors' program divides by the number of heads.
+            n_heads = performer.stack[0].attention.n_heads
+            return replace(rows, weights=rows.weights / n_heads) if self._original else rows
 
     @property
     def _original(self) -> bool:
