@@ -6,7 +6,7 @@ from .coverage import Coverage, check_coverage, coverage
 from .detect import detect_names
 from .hints import names_and_hints
 from .match import HOW, GeneMatch
-from .place import place_names
+from .place import place_names, place_written
 from .resolve import resolve_genes
 from .table import GeneTable, load_gene_table
 
@@ -21,5 +21,6 @@ __all__ = [
     "load_gene_table",
     "names_and_hints",
     "place_names",
+    "place_written",
     "resolve_genes",
 ]

@@ -51,6 +51,16 @@ def place_names(
     return np.where((found < 0) & guessed & ~taken, by_row, found).astype(np.int32)
 
 
+def place_written(names: Sequence[str], vocabulary: Sequence[str], *, once: bool) -> NDArray[np.int32]:
+    """Position in a vocabulary of each name that is written exactly as there, -1 for the others [g].
+
+    ``once``: of two columns of one name the second finds nothing.
+    """
+    known = {name: at for at, name in enumerate(vocabulary)}
+    find = known.pop if once else known.get
+    return np.array([find(name, -1) for name in names], np.int32)
+
+
 def _entry_of_rows(vocabulary: NDArray[np.str_], rows: Rows) -> NDArray[np.int32]:
     """Entry of each row of the gene table, and one -1 more, which rows of -1 read.
 

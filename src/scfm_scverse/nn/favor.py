@@ -120,9 +120,9 @@ def sum_keys(parts: Iterable[tuple[Tensor, Tensor]], projection: Tensor) -> KeyS
     exact = torch.promote_types(projection.dtype, torch.float32)
     taken = projection.new_full((), -torch.inf, dtype=exact)
     weighted, plain = projection.new_zeros((), dtype=exact), projection.new_zeros((), dtype=exact)
-    largest = []
+    largest, aligned = [], _aligned(projection)
     for key, value in parts:
-        z, s = products(key, _aligned(projection))
+        z, s = products(key, aligned)
         largest.append(z.amax((1, 2)).to(exact))
         before, taken = taken, torch.maximum(taken, largest[-1].max())
         exponentials = z.sub_(s + taken).exp2_()[..., : len(projection)]

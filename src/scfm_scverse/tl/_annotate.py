@@ -12,7 +12,7 @@ import numpy as np
 from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
 from .._record import check_column, check_free, record
-from ..models import CellModel, load
+from ..models import CellModel
 from ..reference import Reference, load_default_reference
 from ..reference.answer import UNKNOWN, name_cells
 from ._annotation import (
@@ -27,7 +27,7 @@ from ._annotation import (
 )
 from ._build_reference import reference_of
 from ._embed import embedding_of
-from ._query import make_actual, receiver
+from ._query import chosen_model, make_actual, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -152,7 +152,7 @@ def annotate(
     started = perf_counter()
     check_alpha(alpha)
     check_donors(donor_key, malignant=malignant)
-    cell_model = load(model) if isinstance(model, str | Path) else model
+    cell_model = chosen_model(model)
     adata = receiver(adata, key_added, copy=copy)
     for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
         check_column(adata, argument, key)

@@ -15,7 +15,7 @@ from .._errors import InputError
 from .._logging import say
 from .._record import check_column, read_record
 from ..genes import names_and_hints, resolve_genes
-from ..models import CellModel, load
+from ..models import CellModel
 from ..models.scfm_mini import ScfmMini
 from ..ontology import load_ontology, match_labels
 from ..reference import Reference, load_default_reference
@@ -24,7 +24,7 @@ from ..reference.ladder import build_ladder
 from ..reference.markers import find_markers, modelled_expression
 from ..reference.reference import Markers
 from ._embed import embedding_of
-from ._query import receiver
+from ._query import chosen_model, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -108,7 +108,7 @@ def build_reference(
     'dendritic cell'
     """
     started = perf_counter()
-    cell_model = load(model) if isinstance(model, str | Path) else model
+    cell_model = chosen_model(model)
     keys = {"labels_key": labels_key, "ontology_key": ontology_key, "batch_key": batch_key}
     reading = {
         "layer": layer,

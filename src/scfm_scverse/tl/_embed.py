@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from .._logging import say
 from .._record import check_free, read_record, record
 from ..inference import Partial, encode_cells
-from ..models import CellModel, Wanted, load
+from ..models import CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import fingerprint, make_actual, read_query, read_totals, receiver, run_model
+from ._query import chosen_model, fingerprint, make_actual, read_query, read_totals, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -118,7 +118,7 @@ def embed(
     (700, 256)
     """
     started = perf_counter()
-    cell_model = load(model) if isinstance(model, str | Path) else model
+    cell_model = chosen_model(model)
     want = Wanted(layer=output_layer, pooling=pooling)
     check_wanted(cell_model.spec, want)
     key = key_added or cell_model.spec.key_added

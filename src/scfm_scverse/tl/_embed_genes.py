@@ -12,9 +12,9 @@ from .._errors import InputError
 from .._logging import say
 from .._record import check_column, check_free, record
 from ..inference.genes import mean_gene_vectors, overall
-from ..models import CellModel, Wanted, load
+from ..models import CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import make_actual, places, positions_of_var, read_query, receiver, run_model
+from ._query import chosen_model, make_actual, places, positions_of_var, read_query, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,7 +95,7 @@ def embed_genes(
     >>> adata.varm["X_scfm_genes"].shape
     (765, 256)
     """
-    cell_model = load(model) if isinstance(model, str | Path) else model
+    cell_model = chosen_model(model)
     if kind not in ("static", "contextual") or (kind == "static" and (groupby, output_layer) != (None, None)):
         msg = (
             f"Found kind={kind!r} with groupby={groupby!r} and output_layer={output_layer!r}; "

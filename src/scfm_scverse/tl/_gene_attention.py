@@ -13,9 +13,9 @@ from .._errors import GeneMatchError
 from .._logging import say
 from .._record import check_free, record
 from ..inference.genes import mean_attention
-from ..models import Attention, CellModel, Wanted, load
+from ..models import Attention, CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import make_actual, places, positions_of_var, read_query, receiver, run_model
+from ._query import chosen_model, make_actual, places, positions_of_var, read_query, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,7 +92,7 @@ def gene_attention(
     >>> scfm.tl.gene_attention(adata, ["CD3D"], model="scGPT_human")  # doctest: +SKIP
     >>> scfm.get.gene_attention(adata, key="X_scGPT_attention")["CD3D"].nlargest(5)  # doctest: +SKIP
     """
-    cell_model = load(model) if isinstance(model, str | Path) else model
+    cell_model = chosen_model(model)
     genes = [genes] if isinstance(genes, str) else list(genes)
     key = key_added or f"{cell_model.spec.key_added}_attention"
     adata = receiver(adata, key, copy=copy)

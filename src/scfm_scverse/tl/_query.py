@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..genes.coverage import coverage_of
 from ..inference import encode_groups
 from ..io.blocks import iter_blocks, spread_rows, take_rows
 from ..io.counts import Values, find_values
-from ..models import Columns, Wanted
+from ..models import Columns, Wanted, load
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,6 +40,11 @@ class Query:
     match: GeneMatch
     columns: Columns
     coverage: Coverage
+
+
+def chosen_model(model: str | Path | CellModel) -> CellModel:
+    """Return the model that a caller names, or has loaded."""
+    return load(model) if isinstance(model, str | Path) else model
 
 
 def receiver(adata: AnnData, key: str, *, copy: bool) -> AnnData:

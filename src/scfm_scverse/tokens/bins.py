@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .binning import binned_tokens
+from .blocks import measured_genes, parts_of
 from .tokens import Tokens
 
 Ties = Literal["hash", "middle", "high"]
@@ -71,9 +72,8 @@ class Bins:
     def __call__(self, block: sp.csr_matrix) -> Tokens:
         """Tokenise a canonical CSR block of positive values, [n, g]."""
         indptr, ids, bins = binned_tokens(
-            block.indptr.astype(np.int64),
-            block.indices.astype(np.int32, copy=False),
-            self._values(block),
+            # A logarithm changes no bin, but logarithms cannot be added.
+            *parts_of(block, self.base if self._shared else 0.0),
             self.columns,
             np.full(self.n_genes if self._shared else 0, -1, np.int64),
             shares_of_edges(self.n_bins),
@@ -86,17 +86,10 @@ class Bins:
         )
         return Tokens(indptr, ids, bins, self.measured)
 
-    def _values(self, block: sp.csr_matrix) -> NDArray[np.float32]:
-        data = block.data.astype(np.float32, copy=False)
-        # A logarithm changes no bin, but logarithms cannot be added.
-        return np.expm1(data * np.float32(np.log(self.base))) if self.base != 0 and self._shared else data
-
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
         """Genes of the vocabulary that have a column, [v]."""
-        measured = np.zeros(self.n_genes, bool)
-        measured[self.columns[self.columns >= 0]] = True
-        return measured
+        return measured_genes(self.columns, self.n_genes)
 
     @cached_property
     def _shared(self) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .blocks import log_of_one_more, measured_genes, parts_of
 from .kernels import gathered_tokens, scale_rows
 from .tokens import Tokens
 
@@ -38,14 +39,8 @@ class LogValues:
 
     def __call__(self, block: sp.csr_matrix) -> Tokens:
         """Tokenise a canonical CSR block of non-negative values, [n, g]."""
-        linear = block.data if self.base == 0 else np.expm1(block.data * np.float32(np.log(self.base)))
-        starts = block.indptr.astype(np.int64)
-        indices, data = block.indices.astype(np.int32, copy=False), linear.astype(np.float32, copy=False)
+        starts, indices, data = parts_of(block, self.base)
         indptr, ids, values = gathered_tokens(starts, indices, data, self.columns, self.n_genes)
         scale_rows(indptr, values, starts, indices, data, self.counted, TARGET_SUM)
-        # Not log1p, which numpy does not vectorise: five times as fast, and off by less than 3e-7.
-        values += np.float32(1)
-        np.log(values, out=values)
-        measured = np.zeros(self.n_genes, bool)
-        measured[self.columns[self.columns >= 0]] = True
-        return Tokens(indptr, ids, values, measured)
+        log_of_one_more(values)
+        return Tokens(indptr, ids, values, measured_genes(self.columns, self.n_genes))

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .blocks import measured_genes, parts_of
 from .kernels import gathered_tokens
 from .leveling import to_levels
 from .tokens import Tokens
@@ -48,15 +49,7 @@ class Levels:
         A token for every expressed gene; its value is the level, 0 to 5. ``extra["n_genes"]`` counts the tokens of a
         cell: the authors leave cells with fewer than 200 out.
         """
-        linear = block.data if self.base == 0 else np.expm1(block.data * np.float32(np.log(self.base)))
-        indptr, ids, values = gathered_tokens(
-            block.indptr.astype(np.int64),
-            block.indices.astype(np.int32, copy=False),
-            linear.astype(np.float32, copy=False),
-            self.columns,
-            self.n_genes,
-        )
+        indptr, ids, values = gathered_tokens(*parts_of(block, self.base), self.columns, self.n_genes)
         to_levels(indptr, values, TARGET_SUM, 0.0 if self.base == 0 else _ROUNDED)
-        measured = np.zeros(self.n_genes, bool)
-        measured[self.columns[self.columns >= 0]] = True
+        measured = measured_genes(self.columns, self.n_genes)
         return Tokens(indptr, ids, values, measured, {"n_genes": np.diff(indptr)})

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .blocks import measured_genes, parts_of
 from .ranking import add_up, ranked_tokens
 from .tokens import Tokens
 
@@ -56,9 +57,7 @@ class Ranks:
         if not self.keep_zeros and (block.data == 0).any():
             block = block.copy()
             block.eliminate_zeros()
-        linear = block.data if self.base == 0 else np.expm1(block.data * np.float32(np.log(self.base)))
-        indptr, indices = block.indptr.astype(np.int64), block.indices.astype(np.int32, copy=False)
-        data = linear.astype(np.float32, copy=False)
+        indptr, indices, data = parts_of(block, self.base)
         shared = self._shared
         if shared.any():
             data = data.copy()
@@ -66,8 +65,7 @@ class Ranks:
         genes, medians = self.genes[self.columns], self.medians[self.columns]
         around = np.array(self.around or (), np.int32)
         indptr, ids, values = ranked_tokens(indptr, indices, data, self.columns, genes, medians, around, self.context)
-        measured = np.zeros(self.n_genes, bool)
-        measured[genes[self.columns >= 0]] = True
+        measured = measured_genes(np.where(self.columns >= 0, genes, -1), self.n_genes)
         return Tokens(indptr, ids, values, measured)
 
     @cached_property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..._errors import InputError
 from ...checkpoints import LoadReport
-from ...genes import GeneMatch, place_names, resolve_genes
+from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...nn import Copies, state_of
 from ...nn.favor import KeySums
 from ...nn.identity import hash_network
@@ -121,8 +121,7 @@ class ScBERT:
         """Return the position in the vocabulary of each name of a data set, [g]."""
         if self.mode != "original":
             return place_names(match, ids, self.spec.genes, self.gene_rows)
-        place = {name: at for at, name in enumerate(self.spec.genes[:-1].tolist())}
-        return np.array([place.pop(name, -1) for name in match.names], np.int32)  # a second copy finds nothing
+        return place_written(match.names, self.spec.genes[:-1].tolist(), once=True)
 
     def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
         """Return the tokeniser of a matrix with these columns."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..._errors import InputError
 from ...checkpoints import LoadReport
-from ...genes import GeneMatch, place_names, resolve_genes
+from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...nn import Copies
 from ...nn.identity import hash_network
 from ...tokens import Tokens
@@ -109,8 +109,7 @@ class ScFoundation:
         """Return the position in the vocabulary of each name of a data set, [g]."""
         if not self._original:
             return place_names(match, ids, self.spec.genes, self.gene_rows)
-        place = {name: at for at, name in enumerate(self.spec.genes[: self.n_genes].tolist())}
-        return np.array([place.pop(name, -1) for name in match.names], np.int32)  # a second copy finds nothing
+        return place_written(match.names, self.spec.genes[: self.n_genes].tolist(), once=True)
 
     def tokenizer(self, columns: Columns) -> Callable[..., Tokens]:
         """Return the tokeniser of a matrix with these columns.

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from ..._errors import CheckpointError, InputError
 from ...checkpoints import LoadReport
-from ...genes import GeneMatch, place_names, resolve_genes
+from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...io.safetensors import hash_tensors
 from ...nn import Copies, Spans
 from ...tokens import Tokens
@@ -67,8 +67,7 @@ class Scgpt:
     def positions(self, match: GeneMatch, ids: Sequence[str] | None) -> NDArray[np.int32]:
         """Return the position in the vocabulary of each name of a data set, [g]."""
         if self.options.mode == "original":
-            known = {name: at for at, name in enumerate(self.spec.genes.tolist())}
-            return np.array([known.get(name, -1) for name in match.names], np.int32)
+            return place_written(match.names, self.spec.genes.tolist(), once=False)
         return place_names(match, ids, self.spec.genes, self.gene_rows)
 
     def tokenizer(self, columns: Columns) -> Callable[[sp.csr_matrix], Tokens]:
