@@ -14,6 +14,7 @@ from scfm_scverse.models import Encoded, GeneRows, ModelSpec, Wanted
 from scfm_scverse.perturbation import (
     Kind,
     Reading,
+    TokenEdits,
     perturb_each,
     perturb_together,
     shift_tables,
@@ -79,6 +80,7 @@ def tokens_of(cells: list[list[int]]) -> Tokens:
 
 TOKENS = tokens_of(CELLS)
 SPECIAL = special_tokens(SPEC)
+EDITS = TokenEdits(TOKENS, SPECIAL, CONTEXT)
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -94,7 +96,7 @@ def vectors(ids: list[int]) -> Encoded:
 def test_each_gene_is_perturbed_in_each_cell_by_itself(kind: Kind) -> None:
     copies = perturb_each(TOKENS, kind, SPECIAL)
     reading = Reading(genes=True)
-    cells, genes = shift_tables(copies, stream_shifts(Toy(), TOKENS, copies, reading, context=CONTEXT, device="cpu"))
+    cells, genes = shift_tables(copies, stream_shifts(Toy(), EDITS, copies, reading, device="cpu"))
     at = genes.set_index(["cell", "perturbed", "affected"])["shift"]
     of_cell = cells.set_index(["cell", "perturbed"])["shift"]
     tested = 0
@@ -113,7 +115,7 @@ def test_each_gene_is_perturbed_in_each_cell_by_itself(kind: Kind) -> None:
 
 def test_genes_that_overexpression_pushes_out_are_taken_from_the_cell_as_well() -> None:
     copies = perturb_together(TOKENS, "overexpress", np.array([6, 9], np.int32))
-    cells, _ = shift_tables(copies, stream_shifts(Toy(), TOKENS, copies, Reading(), context=CONTEXT, device="cpu"))
+    cells, _ = shift_tables(copies, stream_shifts(Toy(), EDITS, copies, Reading(), device="cpu"))
     assert cells["perturbed"].tolist() == [(6, 9)] * 4
     edited, original = vectors([1, 6, 9, 5, 4, 3, 8, 2]), vectors([1, 5, 4, 3, 8, 2])
     assert cells["shift"][2] == pytest.approx(cosine(edited.cell[0], original.cell[0]), abs=1e-6)
@@ -124,7 +126,7 @@ def test_genes_that_overexpression_pushes_out_are_taken_from_the_cell_as_well() 
 def test_shift_to_a_state_is_the_change_of_the_cosine() -> None:
     states = np.random.default_rng(0).normal(size=(2, SPEC.dim)).astype(np.float32)
     copies = perturb_each(TOKENS, "delete", SPECIAL)
-    stream = stream_shifts(Toy(), TOKENS, copies, Reading(states=states), context=CONTEXT, device="cpu")
+    stream = stream_shifts(Toy(), EDITS, copies, Reading(states=states), device="cpu")
     cells, _ = shift_tables(copies, stream, ["ill", "well"])
     row = cells[(cells["cell"] == 0) & (cells["perturbed"] == 9)].iloc[0]
     edited, original = vectors([1, 4, 3, 2]).cell[0], vectors(CELLS[0]).cell[0]
@@ -135,7 +137,7 @@ def test_shift_to_a_state_is_the_change_of_the_cosine() -> None:
 def test_lists_are_deleted_only_where_a_cell_holds_all() -> None:
     copies = perturb_together(TOKENS, "delete", np.array([3, 4], np.int32))
     assert copies.cell.tolist() == [0, 2]
-    assert copies.tokens(TOKENS, SPECIAL, CONTEXT).ids.tolist() == [1, 9, 2, 1, 5, 8, 10, 11, 2]
+    assert EDITS.edit(copies).ids.tolist() == [1, 9, 2, 1, 5, 8, 10, 11, 2]
 
 
 @pytest.mark.parametrize("genes", [[], [3, 3], [3, -1], [12]])
@@ -148,7 +150,7 @@ def test_anchor_is_perturbed_with_every_other_gene_of_the_cells_that_hold_it() -
     copies = perturb_each(TOKENS, "delete", SPECIAL, anchor=3)
     assert copies.cell.tolist() == [0, 0, 2, 2, 2, 2, 2, 3]
     assert copies.perturbed.tolist() == [4, 9, 5, 4, 8, 10, 11, 6]
-    assert copies.tokens(TOKENS, SPECIAL, CONTEXT).ids[:6].tolist() == [1, 9, 2, 1, 4, 2]
+    assert EDITS.edit(copies).ids[:6].tolist() == [1, 9, 2, 1, 4, 2]
 
 
 def test_copies_without_any_token_are_left_out() -> None:
@@ -160,7 +162,7 @@ def test_copies_without_any_token_are_left_out() -> None:
 
 def test_screen_without_copies_gives_empty_tables() -> None:
     copies = perturb_together(TOKENS, "delete", np.array([4, 7], np.int32))
-    cells, genes = shift_tables(copies, stream_shifts(Toy(), TOKENS, copies, Reading(), context=CONTEXT, device="cpu"))
+    cells, genes = shift_tables(copies, stream_shifts(Toy(), EDITS, copies, Reading(), device="cpu"))
     assert list(cells.columns) == ["perturbed", "cell", "shift"]
     assert list(genes.columns) == ["perturbed", "cell", "affected", "shift"]
     assert len(cells) == len(genes) == 0
@@ -169,7 +171,7 @@ def test_screen_without_copies_gives_empty_tables() -> None:
 def test_mean_over_genes_leaves_the_perturbed_ones_out() -> None:
     copies = perturb_each(TOKENS, "overexpress", SPECIAL)
     reading = Reading(compare="genes", genes=True)
-    cells, genes = shift_tables(copies, stream_shifts(Toy(), TOKENS, copies, reading, context=CONTEXT, device="cpu"))
+    cells, genes = shift_tables(copies, stream_shifts(Toy(), EDITS, copies, reading, device="cpu"))
     assert not (genes["perturbed"] == genes["affected"]).any()
     mean = genes.groupby(["cell", "perturbed"])["shift"].mean()
     np.testing.assert_allclose(mean.loc[cells.set_index(["cell", "perturbed"]).index], cells["shift"], atol=1e-6)
@@ -179,7 +181,7 @@ def test_only_a_minibatch_of_copies_exists_at_a_time_and_each_cell_runs_once() -
     model = Toy()
     tokens = tokens_of(CELLS * 10)
     copies = perturb_each(tokens, "delete", SPECIAL)
-    for _ in stream_shifts(model, tokens, copies, Reading(), context=CONTEXT, device="cpu"):
+    for _ in stream_shifts(model, TokenEdits(tokens, SPECIAL, CONTEXT), copies, Reading(), device="cpu"):
         assert len(model.seen[-1].ids) <= SPEC.minibatch_tokens
     assert sum(len(one) for one in model.seen) == len(tokens) + len(copies)
 
@@ -191,7 +193,7 @@ def test_shifts_do_not_depend_on_the_size_of_a_minibatch(budget: int) -> None:
     for tokens_at_once in (20, budget):
         model = Toy()
         model.spec = replace(SPEC, minibatch_tokens=tokens_at_once)
-        stream = stream_shifts(model, TOKENS, copies, Reading(genes=True), context=CONTEXT, device="cpu")
+        stream = stream_shifts(model, EDITS, copies, Reading(genes=True), device="cpu")
         tables.append(shift_tables(copies, stream))
     for one, other in zip(*tables, strict=True):
         assert one.drop(columns="shift").equals(other.drop(columns="shift"))

@@ -20,6 +20,7 @@ from scfm_scverse.perturbation import (
     Kind,
     Mode,
     Reading,
+    TokenEdits,
     perturb_each,
     perturb_together,
     shift_tables,
@@ -124,8 +125,8 @@ class Case:
 
     def run(self, mode: Mode) -> tuple[pd.DataFrame, pd.DataFrame]:
         copies = self.copies(mode)
-        context = CONTEXT[self.version]
-        stream = stream_shifts(self.model, self.tokens, copies, self.reading, context=context, mode=mode, device="cpu")
+        edits = TokenEdits(self.tokens, special_tokens(self.model.spec), CONTEXT[self.version], mode)
+        stream = stream_shifts(self.model, edits, copies, self.reading, mode=mode, device="cpu")
         return shift_tables(copies, stream, self.states)
 
 
@@ -191,7 +192,8 @@ def test_cell_just_below_the_context_is_compared_uncut(golden: Path, mode: Mode,
     model = load(golden, case["model"], "v2")
     tokens = make_tokens([np.array(case["input_ids"])], len(model.spec.genes))
     copies = perturb_together(tokens, "overexpress", np.array([case["overexpressed_token"]], np.int32))
-    stream = stream_shifts(model, tokens, copies, Reading(layer=-2), context=CONTEXT["v2"], mode=mode, device="cpu")
+    edits = TokenEdits(tokens, special_tokens(model.spec), CONTEXT["v2"], mode)
+    stream = stream_shifts(model, edits, copies, Reading(layer=-2), mode=mode, device="cpu")
     assert shift_tables(copies, stream)[0]["shift"].item() == pytest.approx(case[value], abs=2e-5)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tokens import Tokens
-from .copies import Copies, Mode
-from .edits import count_present, shorten
+from .edits import shorten
 
 
 @dataclass(frozen=True)
@@ -36,22 +35,27 @@ class Baselines:
             yield cells, order[first[cells.start] : first[cells.stop]]
 
 
-def find_baselines(tokens: Tokens, copies: Copies, special: NDArray[np.bool_], context: int, mode: Mode) -> Baselines:
+def find_baselines(
+    tokens: Tokens, cell: NDArray[np.int64], excess: NDArray[np.int64], special: NDArray[np.bool_]
+) -> Baselines:
     """Find the cells that copies are compared with.
 
-    Where overexpressed genes push others out of the context, the cell loses those too. The original cuts a cell off by
-    more than that where it is a few tokens shorter than the context.
+    Parameters
+    ----------
+    tokens
+        Tokens of the cells [n].
+    cell
+        Cell of each copy [p].
+    excess
+        How many genes that cell loses before it is compared [p].
+    special
+        Which entries of the vocabulary are special tokens [v].
     """
-    excess = np.zeros(len(copies), np.int64)
-    if copies.kind == "overexpress" and not copies.each:
-        taken = tokens.take(copies.cell)
-        absent = copies.genes.shape[1] - count_present(taken, copies.genes)
-        grown = taken.lengths + absent
-        cut_before = np.minimum(grown, context) + absent if mode == "original" else grown
-        excess = np.maximum(0, cut_before - context)
     stride = int(excess.max(initial=0)) + 1
-    pairs, of = np.unique(copies.cell * stride + excess, return_inverse=True)
-    found = shorten(tokens.take(pairs // stride), pairs % stride, special)
+    pairs, of = np.unique(cell * stride + excess, return_inverse=True)
+    found = tokens.take(pairs // stride)
+    if stride > 1:
+        found = shorten(found, pairs % stride, special)
     order = np.argsort(-found.lengths, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))

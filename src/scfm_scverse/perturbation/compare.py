@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -9,38 +11,45 @@ from torch.nn.functional import cosine_similarity
 from ..models import GeneRows
 
 
-def cell_shifts(copies: Tensor, cells: Tensor, of: Tensor, states: Tensor | None) -> Tensor:
-    """Cosine of each copy to its cell, or the change of its cosine to each state.
+def cell_similarity(copies: Tensor, cells: Tensor, of: Tensor) -> Tensor:
+    """Cosine of each copy [b, d] to its cell, ``cells[of]`` of [n, d]: [b]."""
+    return cosine_similarity(copies.float(), cells.float()[of])
 
-    Parameters
-    ----------
-    copies, cells
-        [b, d] and [n, d]: vectors of the copies and of the cells.
-    of
-        int64 [b]: cell of each copy.
-    states
-        [s, d], or nothing.
 
-    Returns
-    -------
-    [b], or [b, s] with states.
-    """
-    if states is None:
-        return cosine_similarity(copies, cells[of])
-    return _to_states(copies, states) - _to_states(cells, states)[of]
+def state_shifts(copies: Tensor, cells: Tensor, of: Tensor, states: Tensor) -> Tensor:
+    """Change of the cosine to each state [s, d] from each copy's cell to the copy: [b, s]."""
+    return _to_states(copies.float(), states) - _to_states(cells.float(), states)[of]
 
 
 def _to_states(vectors: Tensor, states: Tensor) -> Tensor:
     return torch.stack([cosine_similarity(vectors, state[None]) for state in states], dim=1)
 
 
-def gene_shifts(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:
-    """Cosine of each gene's vector in a copy to its vector in the cell, for genes in both that were not perturbed.
+@dataclass(frozen=True)
+class SharedGenes:
+    """Genes that a copy and its cell both have and that were not perturbed.
+
+    Attributes
+    ----------
+    cell, gene
+        int64 [k]: which copy, which gene.
+    edited, original
+        What is told of the gene in the copy and in the cell, [k] or [k, d].
+    """
+
+    cell: Tensor
+    gene: Tensor
+    edited: Tensor
+    original: Tensor
+
+
+def shared_genes(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> SharedGenes:
+    """Find what is told of each gene in a copy and in its cell, for genes in both that were not perturbed.
 
     Parameters
     ----------
     copies, cells
-        Vectors of genes in the copies [b] and in the cells [n].
+        What is told of genes in the copies [b] and in the cells [n].
     of
         int64 [b]: cell of each copy.
     perturbed
@@ -51,8 +60,19 @@ def gene_shifts(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor
     asked = of[copies.cell] * most + copies.gene
     at = torch.searchsorted(key, asked).clamp(max=len(key) - 1)
     kept = (key[at] == asked) & ~(copies.gene[:, None] == perturbed[copies.cell]).any(dim=1)
-    values = cosine_similarity(copies.values[kept], cells.values[order[at[kept]]])
-    return GeneRows(copies.cell[kept], copies.gene[kept], values)
+    return SharedGenes(copies.cell[kept], copies.gene[kept], copies.values[kept], cells.values[order[at[kept]]])
+
+
+def gene_shifts(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:
+    """Cosine of each gene's vector in a copy to its vector in the cell; arguments as of :func:`shared_genes`."""
+    both = shared_genes(copies, cells, of, perturbed)
+    return GeneRows(both.cell, both.gene, cosine_similarity(both.edited.float(), both.original.float()))
+
+
+def expression_changes(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:
+    """Change of each gene's predicted expression; arguments as of :func:`shared_genes`."""
+    both = shared_genes(copies, cells, of, perturbed)
+    return GeneRows(both.cell, both.gene, both.edited.float() - both.original.float())
 
 
 def mean_of_genes(genes: GeneRows, n: int) -> Tensor:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from ..models import ModelSpec
 from ..tokens import Tokens
-from .edits import count_present, delete, overexpress, places
+from .edits import count_present, places
 
-Kind = Literal["delete", "overexpress"]
+Kind = Literal["delete", "overexpress", "inhibit", "activate"]
 Mode = Literal["default", "original"]
 """``"original"`` repeats what Geneformer's program does where this package does otherwise."""
 
@@ -26,7 +26,7 @@ def special_tokens(spec: ModelSpec) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Copies:
-    """Edited copies of cells; the tokens themselves are made when they are needed.
+    """Which copies of cells are edited; the tokens themselves are made when they are needed.
 
     Attributes
     ----------
@@ -38,12 +38,15 @@ class Copies:
         int32 [p, k]: genes that are perturbed together in each copy.
     each
         Whether the copies are one for each gene of a cell, and not one for each cell.
+    dose
+        By which share expression falls (inhibit), or rises (activate).
     """
 
     kind: Kind
     cell: NDArray[np.int64]
     genes: NDArray[np.int32]
     each: bool
+    dose: float = 1.0
 
     @property
     def perturbed(self) -> pd.Series[Any]:
@@ -58,13 +61,6 @@ class Copies:
     def take(self, rows: NDArray[np.integer]) -> Copies:
         """Return some copies, in the order asked for."""
         return replace(self, cell=self.cell[rows], genes=self.genes[rows])
-
-    def tokens(self, tokens: Tokens, special: NDArray[np.bool_], context: int) -> Tokens:
-        """Make the copies' tokens from those of the cells."""
-        taken = tokens.take(self.cell)
-        if self.kind == "delete":
-            return delete(taken, self.genes)
-        return overexpress(taken, self.genes, special, context)
 
 
 def perturb_each(
@@ -113,8 +109,16 @@ def perturb_each(
     return _planned(Copies(kind, cell[tested], genes, each=True), tokens, mode)
 
 
-def perturb_together(tokens: Tokens, kind: Kind, genes: NDArray[np.int32], *, mode: Mode = "default") -> Copies:
-    """Perturb some genes together: deleted where a cell holds all of them, overexpressed in every cell.
+def perturb_together(
+    tokens: Tokens,
+    kind: Kind,
+    genes: NDArray[np.int32],
+    *,
+    dose: float = 1.0,
+    any_of: bool = False,
+    mode: Mode = "default",
+) -> Copies:
+    """Perturb some genes together: overexpressed in every cell, otherwise in the cells that hold all of them.
 
     Parameters
     ----------
@@ -124,6 +128,10 @@ def perturb_together(tokens: Tokens, kind: Kind, genes: NDArray[np.int32], *, mo
         What happens to the genes.
     genes
         Positions in the vocabulary [k].
+    dose
+        By which share expression falls or rises.
+    any_of
+        Whether a cell that holds one of the genes is enough.
     mode
         ``"original"`` puts the longest cells first.
 
@@ -139,7 +147,7 @@ def perturb_together(tokens: Tokens, kind: Kind, genes: NDArray[np.int32], *, mo
     >>> from scfm_scverse.tokens import Tokens
     >>> tokens = Tokens(np.array([0, 2, 3]), np.array([4, 2, 4], np.int32), np.ones(3, np.float32), np.ones(8, bool))
     >>> perturb_together(tokens, "delete", np.array([2, 4], np.int32)).cell.tolist()
-    []
+    [0]
     >>> perturb_together(tokens, "overexpress", np.array([2], np.int32)).cell.tolist()
     [0, 1]
     """
@@ -150,9 +158,10 @@ def perturb_together(tokens: Tokens, kind: Kind, genes: NDArray[np.int32], *, mo
         )
         raise InputError(msg)
     cells = np.arange(len(tokens))
-    if kind == "delete":
-        cells = cells[count_present(tokens, genes) == len(genes)]
-    return _planned(Copies(kind, cells, np.tile(genes, (len(cells), 1)), each=False), tokens, mode)
+    if kind != "overexpress":
+        present = count_present(tokens, genes)
+        cells = cells[present > 0 if any_of else present == len(genes)]
+    return _planned(Copies(kind, cells, np.tile(genes, (len(cells), 1)), each=False, dose=dose), tokens, mode)
 
 
 def _planned(copies: Copies, tokens: Tokens, mode: Mode) -> Copies:

@@ -6,25 +6,19 @@ effect, and above 0 is towards the state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._logging import progress_bar
-from ..inference.buckets import token_budget
-from ..inference.device import choose_device, cpu_threads
-from ..models import CellModel, Encoded, GeneRows, Wanted
+from ..inference.device import Dtype
+from ..models import CellModel, GeneRows, Wanted
 from ..models.base import Output
-from ..tokens import Tokens
-from .baselines import cut, find_baselines
-from .copies import Copies, Mode, special_tokens
-
-if TYPE_CHECKING:
-    import torch
+from .copies import Copies, Mode
+from .pairs import Edits, Pairs, stream_pairs
 
 
 @dataclass(frozen=True)
@@ -34,8 +28,8 @@ class Reading:
     Attributes
     ----------
     compare
-        Without states: ``"cell"`` compares the vectors of the cells, ``"genes"`` those of each gene that is in both and
-        was not perturbed, and takes the mean (Geneformer V1's rule).
+        ``"cell"`` compares the vectors of the cells, ``"genes"`` those of each gene that is in both and was not
+        perturbed, and takes the mean (Geneformer V1's rule).
     genes
         Whether the shift of each gene is told too.
     pooling, layer
@@ -53,9 +47,12 @@ class Reading:
     @property
     def wanted(self) -> Wanted:
         """What the model is asked for."""
-        of_cells: Output = "cell" if self.compare == "cell" or self.states is not None else "gene"
-        outputs: frozenset[Output] = frozenset({of_cells, "gene"} if self.genes else {of_cells})
-        return Wanted(outputs, layer=self.layer, pooling=self.pooling)
+        outputs: set[Output] = set()
+        if self.compare == "cell" or self.states is not None:
+            outputs.add("cell")
+        if self.compare == "genes" or self.genes:
+            outputs.add("gene")
+        return Wanted(frozenset(outputs), layer=self.layer, pooling=self.pooling)
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,17 @@ class Shifts:
     ----------
     copy
         int64 [b]: which copies.
-    cell
-        float32 [b], or [b, s] with states: shift of the cell; NaN where nothing is left to compare.
+    similarity
+        float32 [b]: cosine of the copy to its cell, or mean cosine of its genes; NaN where nothing is left to compare.
+    to_states
+        float32 [b, s]: change of the cosine to each state.
     gene_copy, gene, gene_shift
-        int64 [k], int32 [k], float32 [k]: copy, gene and shift of each gene that is read, empty if none is.
+        int64 [k], int32 [k], float32 [k]: copy, gene and cosine of each gene that is read, empty if none is.
     """
 
     copy: NDArray[np.int64]
-    cell: NDArray[np.float32]
+    similarity: NDArray[np.float32]
+    to_states: NDArray[np.float32]
     gene_copy: NDArray[np.int64]
     gene: NDArray[np.int32]
     gene_shift: NDArray[np.float32]
@@ -81,36 +81,33 @@ class Shifts:
 
 def stream_shifts(
     model: CellModel,
-    tokens: Tokens,
+    edits: Edits,
     copies: Copies,
     reading: Reading,
     *,
-    context: int,
     mode: Mode = "default",
     device: str = "auto",
+    dtype: Dtype = "float32",
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Shifts]:
-    """Run a model over edited copies of cells, minibatch after minibatch, in float32.
-
-    Only the copies of one minibatch exist at a time. Copies of a cell have one length and run together; the cell
-    itself runs once.
+    """Run a model over edited copies of cells and compare each with its cell, minibatch after minibatch.
 
     Parameters
     ----------
     model
-        The model. A difference of cosines needs float32, so nothing else is offered.
-    tokens
-        Tokens of the cells.
+        The model.
+    edits
+        The cells and how copies are made: :class:`CountEdits` or :class:`TokenEdits`.
     copies
         Which copies, from :func:`perturb_each` or :func:`perturb_together`.
     reading
         What is read of them.
-    context
-        Tokens of a cell at most, special ones included.
     mode
-        ``"original"`` compares with a cell that is cut more than needed, and names the genes that overexpression
-        affects one place off, where the original does.
-    device
-        Where the model computes.
+        ``"original"`` names the genes that overexpression affects one place off, where Geneformer's program does.
+    device, dtype
+        Where and how precisely the model computes. Small differences of cosines need float32.
+    advance
+        Called with the number of copies just done.
 
     Yields
     ------
@@ -119,67 +116,49 @@ def stream_shifts(
     Examples
     --------
     >>> import scfm_scverse as scfm
-    >>> from scfm_scverse.perturbation import Reading, perturb_each, shift_tables, special_tokens, stream_shifts
+    >>> from scfm_scverse.perturbation import Reading, TokenEdits, perturb_each, shift_tables, special_tokens
+    >>> from scfm_scverse.perturbation import stream_shifts
     >>> model = scfm.models.load("Geneformer-V2-104M")  # doctest: +SKIP
-    >>> copies = perturb_each(tokens, "delete", special_tokens(model.spec))  # doctest: +SKIP
-    >>> cells, _ = shift_tables(copies, stream_shifts(model, tokens, copies, Reading(), context=4096))  # doctest: +SKIP
+    >>> special = special_tokens(model.spec)  # doctest: +SKIP
+    >>> copies = perturb_each(tokens, "delete", special)  # doctest: +SKIP
+    >>> edits = TokenEdits(tokens, special, context=4096)  # doctest: +SKIP
+    >>> cells, _ = shift_tables(copies, stream_shifts(model, edits, copies, Reading()))  # doctest: +SKIP
 
     References
     ----------
     Theodoris et al. (2023), Nature 618, 616-624.
     """
-    import torch
-
-    special, where = special_tokens(model.spec), choose_device(device)
-    budget = token_budget(model.spec.minibatch_tokens, where)
-
-    def encode(minibatch: Tokens) -> Encoded:
-        return model.encode(minibatch, reading.wanted, device=where, dtype=torch.float32)
-
-    baselines = find_baselines(tokens, copies, special, context, mode)
     displaces = mode == "original" and copies.kind == "overexpress" and copies.each
-    with cpu_threads(), progress_bar(len(copies), unit="copy", label=f"running {model.spec.name}") as advance:
-        for cells, rows in baselines.groups(budget):
-            original = encode(baselines.tokens.take(np.arange(cells.start, cells.stop)))
-            for part in cut(tokens.lengths[copies.cell[rows]], budget):
-                some = rows[part]
-                edited = encode(copies.take(some).tokens(tokens, special, context))
-                of = torch.from_numpy(baselines.of[some] - cells.start).to(where)
-                perturbed = torch.from_numpy(copies.genes[some]).to(where)
-                yield _compared(some, edited, original, of, perturbed, reading, displaces=displaces)
-                advance(len(some))
+    for pairs in stream_pairs(model, edits, copies, reading.wanted, device=device, dtype=dtype, advance=advance):
+        yield _compared(pairs, copies.genes[pairs.copy], reading, displaces=displaces)
 
 
-def _compared(
-    copy: NDArray[np.int64],
-    edited: Encoded,
-    original: Encoded,
-    of: torch.Tensor,
-    perturbed: torch.Tensor,
-    reading: Reading,
-    *,
-    displaces: bool,
-) -> Shifts:
+def _compared(pairs: Pairs, perturbed: NDArray[np.int32], reading: Reading, *, displaces: bool) -> Shifts:
     import torch
 
-    from .compare import cell_shifts, displaced, gene_shifts, mean_of_genes
+    from .compare import cell_similarity, displaced, gene_shifts, mean_of_genes, state_shifts
 
-    cell = torch.full((len(copy),), torch.nan)
-    genes = None
+    n, edited, original = len(pairs.copy), pairs.edited, pairs.original
+    similarity, to_states = torch.full((n,), torch.nan), torch.zeros(n, 0)
+    none = torch.zeros(0, dtype=torch.int64)
+    genes = GeneRows(none, none, torch.zeros(0))
     if edited.gene is not None and original.gene is not None:
-        genes = gene_shifts(edited.gene, original.gene, of, perturbed)
-        cell = mean_of_genes(genes, len(copy))
+        found = gene_shifts(edited.gene, original.gene, pairs.of, torch.from_numpy(perturbed).to(pairs.of.device))
+        genes = found if reading.genes else genes
+        if reading.compare == "genes":
+            similarity = mean_of_genes(found, n)
     if edited.cell is not None and original.cell is not None:
-        states = None if reading.states is None else torch.from_numpy(reading.states).to(of.device)
-        cell = cell_shifts(edited.cell, original.cell, of, states)
-    if genes is None or not reading.genes:
-        none = torch.zeros(0, dtype=torch.int64)
-        genes = GeneRows(none, none, torch.zeros(0))
+        if reading.compare == "cell":
+            similarity = cell_similarity(edited.cell, original.cell, pairs.of)
+        if reading.states is not None:
+            states = torch.from_numpy(reading.states).to(pairs.of.device)
+            to_states = state_shifts(edited.cell, original.cell, pairs.of, states)
     named = displaced(genes) if displaces else genes
     return Shifts(
-        copy=copy,
-        cell=cell.cpu().numpy(),
-        gene_copy=copy[named.cell.cpu().numpy()],
+        copy=pairs.copy,
+        similarity=similarity.cpu().numpy(),
+        to_states=to_states.cpu().numpy(),
+        gene_copy=pairs.copy[named.cell.cpu().numpy()],
         gene=named.gene.cpu().numpy().astype(np.int32),
         gene_shift=named.values.cpu().numpy(),
     )
@@ -207,7 +186,7 @@ def shift_tables(
     cells = pd.DataFrame({"perturbed": copies.perturbed, "cell": copies.cell})
     values = np.full((len(copies), max(1, len(states))), np.nan, np.float32)
     for part in parts:
-        values[part.copy] = part.cell.reshape(len(part.copy), -1)
+        values[part.copy] = part.to_states if states else part.similarity[:, None]
     for at, name in enumerate(states or ("shift",)):
         cells[name] = values[:, at]
     copy, gene, shift = (
