@@ -66,6 +66,10 @@ class ModelSpec:
         Options that it was loaded with, where they change a result and are not the defaults: pairs of name and value.
     minibatch_tokens
         Tokens that go through the network together on a CPU; a GPU takes 32 times as many.
+    edits_tokens
+        Whether deletion and overexpression are edits of tokens, as its authors define them, and not of counts.
+    compares_genes
+        Whether a perturbed cell is compared with the cell gene by gene, as its authors do.
     """
 
     name: str
@@ -87,6 +91,8 @@ class ModelSpec:
     bfloat16: bool = False
     options: tuple[tuple[str, str], ...] = ()
     minibatch_tokens: int = 2**20
+    edits_tokens: bool = False
+    compares_genes: bool = False
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ regression over the genes that the data set measured. Any gene panel can therefo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,8 +100,10 @@ class ScfmMini:
         return LoadReport(source=self.spec.id, layout="scfm-mini", placed=TENSORS)
 
     def encode(self, minibatch: Tokens, want: Wanted, *, device: torch.device, dtype: torch.dtype) -> Encoded:
-        """Return unit vectors [b, d]; the only output is ``"cell"``."""
+        """Return unit vectors of cells [b, d], and log1p of counts per 10,000 of measured genes in every cell."""
         import torch
+
+        from .readout import panel_rows
 
         check_wanted(self.spec, want)
         table, zero, scale = self._tables(minibatch.measured.tobytes(), device, dtype)
@@ -117,7 +119,15 @@ class ScfmMini:
             mode="sum",
             per_sample_weights=shift.to(dtype),
         )
-        return Encoded(cell=torch.nn.functional.normalize(vectors.float() + zero, dim=1))
+        summed = vectors.float() + zero
+        cell = torch.nn.functional.normalize(summed, dim=1) if "cell" in want.outputs else None
+        expression = None
+        if "expression" in want.outputs:
+            measured = torch.from_numpy(np.flatnonzero(minibatch.measured)).to(device)
+            genes = torch.from_numpy(self.weights.embedding).to(device)[measured]
+            told = panel_rows((summed @ genes.T) * scale[1, measured] + scale[0, measured])
+            expression = replace(told, gene=measured[told.gene])
+        return Encoded(cell=cell, expression=expression)
 
     @lru_cache(maxsize=2)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
     def _tables(
@@ -157,7 +167,7 @@ def from_tensors(tensors: dict[str, NDArray[Any]], about: dict[str, Any]) -> Scf
         organism="human",
         dim=tensors["embedding"].shape[1],
         key_added="X_scfm",
-        outputs=frozenset({"cell"}),
+        outputs=frozenset({"cell", "expression"}),
         needs_counts=False,
         licence="BSD-3-Clause",
         citation="the scfm-scverse package",

@@ -3,7 +3,8 @@
 from .copies import Copies, Kind, Mode, perturb_each, perturb_together, special_tokens
 from .count_edits import CountEdits, edit_values
 from .edits import delete, overexpress, shorten
-from .effects import Reading, Shifts, shift_tables, stream_shifts
+from .effects import Reading, Shifts, compare_pairs, shift_tables, stream_shifts
+from .holders import copies_of
 from .pairs import Edits, Pairs, stream_pairs
 from .statistics import (
     aggregate_data,
@@ -27,6 +28,8 @@ __all__ = [
     "TokenEdits",
     "aggregate_data",
     "aggregate_gene_shifts",
+    "compare_pairs",
+    "copies_of",
     "delete",
     "edit_values",
     "goal_state_shift",

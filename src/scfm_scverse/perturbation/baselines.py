@@ -27,11 +27,11 @@ class Baselines:
     tokens: Tokens
     of: NDArray[np.int64]
 
-    def groups(self, budget: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """Cut the cells by a budget of tokens; yield those of a group and the copies that are compared with them."""
+    def groups(self, budget: int, batch_size: int | None = None) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Cut the cells as :func:`cut` does; yield those of a group and the copies that are compared with them."""
         order = np.argsort(self.of, kind="stable")
         first = np.searchsorted(self.of[order], np.arange(len(self.tokens) + 1))
-        for cells in cut(self.tokens.lengths, budget):
+        for cells in cut(self.tokens.lengths, budget, batch_size):
             yield cells, order[first[cells.start] : first[cells.stop]]
 
 
@@ -62,12 +62,16 @@ def find_baselines(
     return Baselines(found.take(order), place[of])
 
 
-def cut(lengths: NDArray[np.integer], budget: int) -> Iterator[slice]:
-    """Cut a row of cells into neighbours that hold no more tokens than the budget together; one longer goes alone."""
+def cut(lengths: NDArray[np.integer], budget: int, batch_size: int | None = None) -> Iterator[slice]:
+    """Cut a row of cells into neighbours that hold no more tokens than the budget together; one longer goes alone.
+
+    No more than ``batch_size`` cells go together, if given.
+    """
     ends = np.cumsum(lengths)
     start = 0
     while start < len(lengths):
         limit = ends[start] - lengths[start] + budget
         stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+        stop = stop if batch_size is None else min(stop, start + batch_size)
         yield slice(start, stop)
         start = stop

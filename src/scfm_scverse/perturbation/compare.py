@@ -55,12 +55,24 @@ def shared_genes(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tenso
     perturbed
         int64 [b, k]: genes that were perturbed in each copy.
     """
+    at, found = _places(copies, cells, of)
+    kept = found & ~(copies.gene[:, None] == perturbed[copies.cell]).any(dim=1)
+    return SharedGenes(copies.cell[kept], copies.gene[kept], copies.values[kept], cells.values[at[kept]])
+
+
+def _places(copies: GeneRows, cells: GeneRows, of: Tensor) -> tuple[Tensor, Tensor]:
+    """Row of ``cells`` for each row of ``copies``, and whether there is one, both [k]."""
+    n_genes = len(copies.gene) // max(1, len(of))
+    panel = copies.gene[:n_genes]
+    if all(torch.equal(rows.gene, panel.repeat(len(rows.gene) // max(1, n_genes))) for rows in (copies, cells)):
+        # Every cell tells of the same genes in the same order, so that nothing needs to be looked for.
+        at = (of[:, None] * n_genes + torch.arange(n_genes, device=of.device)).flatten()
+        return at, torch.ones_like(at, dtype=torch.bool)
     most = int(torch.cat([copies.gene, cells.gene]).max()) + 1 if len(cells.gene) else 1
     key, order = (cells.cell * most + cells.gene).sort()
     asked = of[copies.cell] * most + copies.gene
-    at = torch.searchsorted(key, asked).clamp(max=len(key) - 1)
-    kept = (key[at] == asked) & ~(copies.gene[:, None] == perturbed[copies.cell]).any(dim=1)
-    return SharedGenes(copies.cell[kept], copies.gene[kept], copies.values[kept], cells.values[order[at[kept]]])
+    place = torch.searchsorted(key, asked).clamp(max=len(key) - 1)
+    return order[place], key[place] == asked
 
 
 def gene_shifts(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:

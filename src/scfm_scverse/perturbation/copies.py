@@ -114,8 +114,6 @@ def perturb_together(
     kind: Kind,
     genes: NDArray[np.int32],
     *,
-    dose: float = 1.0,
-    any_of: bool = False,
     mode: Mode = "default",
 ) -> Copies:
     """Perturb some genes together: overexpressed in every cell, otherwise in the cells that hold all of them.
@@ -128,10 +126,6 @@ def perturb_together(
         What happens to the genes.
     genes
         Positions in the vocabulary [k].
-    dose
-        By which share expression falls or rises.
-    any_of
-        Whether a cell that holds one of the genes is enough.
     mode
         ``"original"`` puts the longest cells first.
 
@@ -159,9 +153,8 @@ def perturb_together(
         raise InputError(msg)
     cells = np.arange(len(tokens))
     if kind != "overexpress":
-        present = count_present(tokens, genes)
-        cells = cells[present > 0 if any_of else present == len(genes)]
-    return _planned(Copies(kind, cells, np.tile(genes, (len(cells), 1)), each=False, dose=dose), tokens, mode)
+        cells = cells[count_present(tokens, genes) == len(genes)]
+    return _planned(Copies(kind, cells, np.tile(genes, (len(cells), 1)), each=False), tokens, mode)
 
 
 def _planned(copies: Copies, tokens: Tokens, mode: Mode) -> Copies:

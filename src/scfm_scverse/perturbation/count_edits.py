@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..tokens import Tokens
 from .baselines import Baselines, find_baselines
 from .copies import Copies
+from .holders import holders
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class CountEdits:
     def tokens(self) -> Tokens:
         """Tokens of the cells as they were measured."""
         return self._tokens_of(self.block, np.arange(self.block.shape[0]))
+
+    @cached_property
+    def held(self) -> sp.csc_matrix:
+        """Which cells express which genes [n, v]."""
+        return holders(self.block.indptr, self.position[self.block.indices], len(self.tokens.measured))
 
     def edit(self, copies: Copies) -> Tokens:
         """Make the tokens of copies."""
@@ -79,7 +85,7 @@ def edit_values(block: sp.csr_matrix, copies: Copies, position: NDArray[np.int32
     -------
     Canonical CSR [p, g] without stored zeros.
     """
-    rows = block[copies.cell].astype(np.result_type(block.dtype, np.float32), copy=False)
+    rows: sp.csr_matrix = block[copies.cell].astype(np.result_type(block.dtype, np.float32), copy=False)
     row = np.repeat(np.arange(len(copies)), np.diff(rows.indptr))
     gene = position[rows.indices]
     hit = np.zeros(len(gene), bool)
@@ -100,7 +106,8 @@ def _times(values: NDArray[np.floating], factor: float, base: float) -> NDArray[
     if base == 0:
         return values * factor
     scale = math.log(base)
-    return np.log1p(np.expm1(values * scale) * factor) / scale
+    changed: NDArray[np.floating] = np.log1p(np.expm1(values * scale) * factor) / scale
+    return changed
 
 
 def _largest_values(block: sp.csr_matrix, copies: Copies, position: NDArray[np.int32]) -> sp.csr_matrix:

@@ -88,6 +88,7 @@ def stream_shifts(
     mode: Mode = "default",
     device: str = "auto",
     dtype: Dtype = "float32",
+    batch_size: int | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Shifts]:
     """Run a model over edited copies of cells and compare each with its cell, minibatch after minibatch.
@@ -106,6 +107,8 @@ def stream_shifts(
         ``"original"`` names the genes that overexpression affects one place off, where Geneformer's program does.
     device, dtype
         Where and how precisely the model computes. Small differences of cosines need float32.
+    batch_size
+        Copies that go through the model together at most; ``None`` cuts by tokens alone.
     advance
         Called with the number of copies just done.
 
@@ -129,11 +132,18 @@ def stream_shifts(
     Theodoris et al. (2023), Nature 618, 616-624.
     """
     displaces = mode == "original" and copies.kind == "overexpress" and copies.each
-    for pairs in stream_pairs(model, edits, copies, reading.wanted, device=device, dtype=dtype, advance=advance):
-        yield _compared(pairs, copies.genes[pairs.copy], reading, displaces=displaces)
+    stream = stream_pairs(
+        model, edits, copies, reading.wanted, device=device, dtype=dtype, batch_size=batch_size, advance=advance
+    )
+    for pairs in stream:
+        yield compare_pairs(pairs, copies.genes[pairs.copy], reading, displaces=displaces)
 
 
-def _compared(pairs: Pairs, perturbed: NDArray[np.int32], reading: Reading, *, displaces: bool) -> Shifts:
+def compare_pairs(pairs: Pairs, perturbed: NDArray[np.int32], reading: Reading, *, displaces: bool = False) -> Shifts:
+    """Compare copies with their cells; ``perturbed`` [b, k] are the genes that were perturbed in each copy.
+
+    ``displaces`` gives each gene's shift the name of the next one, as Geneformer's program does.
+    """
     import torch
 
     from .compare import cell_similarity, displaced, gene_shifts, mean_of_genes, state_shifts

@@ -126,11 +126,12 @@ def perturbations_of(
     return list(found.values()), column.isin(controls).to_numpy(bool)
 
 
-def _members(perturbation: str | Sequence[str], control: str | None) -> list[str]:
+def _members(perturbation: object, control: str | None) -> list[str]:
     """Names as they stand, without the blanks around them."""
-    if perturbation == control and isinstance(perturbation, str):
-        return [perturbation]
-    names = _as_list(perturbation)
+    if isinstance(perturbation, str):
+        names: list[object] = [perturbation] if perturbation == control else list(perturbation.split(JOIN))
+    else:
+        names = _as_list(perturbation)
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         msg = (
@@ -138,23 +139,21 @@ def _members(perturbation: str | Sequence[str], control: str | None) -> list[str
             "such as 'STAT1', 'STAT1+JAK2' or ['STAT1', 'JAK2']."
         )
         raise InputError(msg)
-    names = [str(name).strip() for name in names]
-    if not all(names):
+    genes = [str(name).strip() for name in names]
+    if not all(genes):
         msg = f"Found an empty name in the perturbation {perturbation!r}; expected genes, such as 'STAT1+JAK2'."
         raise InputError(msg)
-    joined = [name for name in names if JOIN in name]
+    joined = [name for name in genes if JOIN in name and name != control]
     if joined:
         msg = (
             f"Found {joined[0]!r} among the genes {perturbation!r} of one perturbation; "
             "expected one gene in each name. Several perturbations go to tl.rank_perturbations."
         )
         raise InputError(msg)
-    return names
+    return genes
 
 
 def _as_list(perturbation: object) -> list[object]:
-    if isinstance(perturbation, str):
-        return list(perturbation.split(JOIN))
     if hasattr(perturbation, "tolist"):  # numpy, pandas
         perturbation = perturbation.tolist()
     return list(perturbation) if isinstance(perturbation, list | tuple) else [perturbation]

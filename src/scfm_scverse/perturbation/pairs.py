@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..inference.buckets import token_budget
@@ -26,6 +27,11 @@ class Edits(Protocol):
     @property
     def tokens(self) -> Tokens:
         """Tokens of the cells as they are."""
+        ...
+
+    @property
+    def held(self) -> sp.csc_matrix:
+        """Which cells hold which genes [n, v]."""
         ...
 
     def edit(self, copies: Copies) -> Tokens:
@@ -67,6 +73,7 @@ def stream_pairs(
     *,
     device: str = "auto",
     dtype: Dtype = "float32",
+    batch_size: int | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Pairs]:
     """Run a model over edited copies of cells, minibatch after minibatch.
@@ -85,6 +92,8 @@ def stream_pairs(
         What is read of the model.
     device, dtype
         Where and how precisely the model computes. Small differences of cosines need float32.
+    batch_size
+        Copies that go through the model together at most; ``None`` cuts by tokens alone.
     advance
         Called with the number of copies just done.
 
@@ -103,9 +112,9 @@ def stream_pairs(
 
     baselines = edits.compared_with(copies)
     lengths = edits.tokens.lengths[copies.cell]
-    for cells, rows in baselines.groups(budget):
+    for cells, rows in baselines.groups(budget, batch_size):
         original = encode(baselines.tokens.take(np.arange(cells.start, cells.stop)))
-        for part in cut(lengths[rows], budget):
+        for part in cut(lengths[rows], budget, batch_size):
             some = rows[part]
             edited = edits.edit(copies.take(some))
             left = np.flatnonzero(edited.lengths > 0)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..tokens import Tokens
 from .baselines import Baselines, find_baselines
 from .copies import Copies, Mode
 from .edits import count_present, delete, overexpress
+from .holders import holders_of_tokens
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class TokenEdits:
     special: NDArray[np.bool_]
     context: int
     mode: Mode = "default"
+
+    @cached_property
+    def held(self) -> sp.csc_matrix:
+        """Which cells hold which genes as tokens [n, v]."""
+        return holders_of_tokens(self.tokens)
 
     def edit(self, copies: Copies) -> Tokens:
         """Make the tokens of copies."""

@@ -6,5 +6,6 @@ from ._copy_number import score_copy_number
 from ._embed import embed
 from ._embed_genes import embed_genes
 from ._gene_attention import gene_attention
+from ._perturb import perturb
 
-__all__ = ["annotate", "build_reference", "embed", "embed_genes", "gene_attention", "score_copy_number"]
+__all__ = ["annotate", "build_reference", "embed", "embed_genes", "gene_attention", "perturb", "score_copy_number"]

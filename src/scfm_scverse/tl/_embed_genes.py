@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
-from .._record import check_column, check_free, record
+from .._record import check_free, record
 from ..inference.genes import mean_gene_vectors, overall
 from ..models import CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import chosen_model, make_actual, places, positions_of_var, read_query, receiver, run_model
+from ._query import chosen_model, groups_of, make_actual, places, positions_of_var, read_query, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -107,7 +107,7 @@ def embed_genes(
         check_wanted(cell_model.spec, want)
     key = key_added or f"{cell_model.spec.key_added}_genes"
     adata = receiver(adata, key, copy=copy)
-    names, group = _groups(adata, groupby)
+    names, group = groups_of(adata, groupby)
     slots = [key, *(f"{key}_group{i}" for i in range(len(names)))]
     check_free(adata, "varm", slots, verb="embed_genes", record_key=key, model_id=cell_model.spec.id)
     query = read_query(
@@ -149,17 +149,6 @@ def embed_genes(
     )
     say(f"embedded {int((position >= 0).sum()):,} genes with {cell_model.spec.name} ({kind}): varm[{key!r}]")
     return adata if copy else None
-
-
-def _groups(adata: AnnData, groupby: str | None) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the groups and the group of each cell; cells without a value make one more group, without a name."""
-    if groupby is None:
-        return [], np.zeros(adata.n_obs, np.int64)
-    check_column(adata, "groupby", groupby)
-    column = adata.obs[groupby].astype("category").cat.remove_unused_categories()
-    names = [str(name) for name in column.cat.categories]
-    codes = column.cat.codes.to_numpy().astype(np.int64)
-    return names, np.where(codes < 0, len(names), codes)
 
 
 def _rows(vectors: NDArray[np.float32], at: NDArray[np.integer]) -> NDArray[np.float32]:

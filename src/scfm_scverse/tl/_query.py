@@ -194,6 +194,17 @@ def fingerprint(adata: AnnData, query: Query) -> str:
     return digest.hexdigest()
 
 
+def groups_of(adata: AnnData, groupby: str | None) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the groups and the group of each cell; cells without a value make one more group, without a name."""
+    if groupby is None:
+        return [], np.zeros(adata.n_obs, np.int64)
+    check_column(adata, "groupby", groupby)
+    column = adata.obs[groupby].astype("category").cat.remove_unused_categories()
+    names = [str(name) for name in column.cat.categories]
+    codes = column.cat.codes.to_numpy().astype(np.int64)
+    return names, np.where(codes < 0, len(names), codes)
+
+
 def positions_of_var(adata: AnnData, query: Query) -> NDArray[np.int32]:
     """Position in the model's vocabulary of each gene of ``adata.var``, whatever matrix was read, -1 for none."""
     column = query.values.var.index.get_indexer(adata.var_names)

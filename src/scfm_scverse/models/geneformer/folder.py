@@ -77,6 +77,8 @@ def make_spec(network: Network, sizes: Sizes, vocabulary: Dictionaries, name: st
         bfloat16=True,
         options=() if mode == "default" else (("mode", mode),),
         minibatch_tokens=2048,
+        edits_tokens=True,
+        compares_genes=version == "V1",
     )
 
 

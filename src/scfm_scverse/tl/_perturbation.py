@@ -1,0 +1,78 @@
+"""What the verbs of perturbation share: which genes are meant, what may be done to them, and to which cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import InputError
+from ..genes import resolve_genes
+from ..models import CellModel, Wanted
+from ..models.base import check_wanted
+from ..perturbation import CountEdits, Edits, Kind, Reading, TokenEdits, special_tokens
+
+if TYPE_CHECKING:
+    from ._query import Query
+
+KINDS: tuple[str, ...] = get_args(Kind)
+NOT_MEASURED, NOT_KNOWN = -1, -2
+WHY = {NOT_MEASURED: "not in the data", NOT_KNOWN: "not known to the model"}
+
+
+def check_kind(kind: str, dose: float) -> None:
+    """Stop where what is asked for is no perturbation, or contradicts itself."""
+    if kind not in KINDS:
+        msg = f"Found kind={kind!r}; expected one of {', '.join(map(repr, KINDS))}: one kind for all genes of a call."
+        raise InputError(msg)
+    if kind in {"delete", "overexpress"} and dose != 1:
+        graded = "inhibit" if kind == "delete" else "activate"
+        msg = f"Found kind={kind!r} with dose={dose}; expected dose=1, or kind={graded!r}, which has doses."
+        raise InputError(msg)
+    if isinstance(dose, bool) or not (0 < dose < np.inf) or (kind == "inhibit" and dose > 1):
+        limits = "above 0, 1 (all of it) at most" if kind == "inhibit" else "above 0 (1 doubles the expression)"
+        msg = f"Found dose={dose!r} for kind={kind!r}; expected a number {limits}."
+        raise InputError(msg)
+
+
+def find_genes(names: Sequence[str], query: Query) -> NDArray[np.int32]:
+    """Position in the model's vocabulary of each named gene; ``NOT_MEASURED`` or ``NOT_KNOWN`` where it has none.
+
+    A name is looked for among the names of the data as they are written, then by the gene it stands for.
+    """
+    rows = resolve_genes(list(names), organism=query.match.organism).rows
+    vocabulary = query.columns.vocabulary
+    written: dict[str, int] = {}
+    of_gene: dict[int, int] = {}
+    for column in np.argsort(vocabulary < 0, kind="stable").tolist():  # columns that the model knows come first
+        for name in {query.match.names[column], query.columns.names[column]}:
+            written.setdefault(name, column)
+        if query.match.rows[column] >= 0:
+            of_gene.setdefault(int(query.match.rows[column]), column)
+    found = [written.get(name, of_gene.get(int(row), -1)) for name, row in zip(names, rows, strict=True)]
+    columns = np.array(found, np.int64)
+    known = np.where(vocabulary[columns] >= 0, vocabulary[columns], NOT_KNOWN)
+    return np.where(columns < 0, NOT_MEASURED, known).astype(np.int32)
+
+
+def edits_of(
+    model: CellModel, query: Query, block: sp.csr_matrix, kind: Kind, totals: NDArray[np.float64] | None
+) -> Edits:
+    """Say how copies of the cells of a block are made: by editing tokens where the authors do, else counts."""
+    counts = CountEdits(block, model.tokenizer(query.columns), query.columns.vocabulary, query.columns.base, totals)
+    if model.spec.edits_tokens and kind in {"delete", "overexpress"}:
+        context = model.spec.context or int(counts.tokens.lengths.max(initial=0)) + 1
+        return TokenEdits(counts.tokens, special_tokens(model.spec), context)
+    return counts
+
+
+def reading_of(
+    model: CellModel, output_layer: int | None, pooling: str | None, states: NDArray[np.float32] | None = None
+) -> Reading:
+    """Say how copies are compared with cells: as the model's authors do."""
+    compare: Literal["cell", "genes"] = "genes" if model.spec.compares_genes else "cell"
+    check_wanted(model.spec, Wanted(layer=output_layer, pooling=pooling))
+    return Reading(compare=compare, layer=output_layer, pooling=pooling, states=states)
