@@ -4,8 +4,11 @@ from .copies import Copies, Kind, Mode, perturb_each, perturb_together, special_
 from .count_edits import CountEdits, edit_values
 from .edits import delete, overexpress, shorten
 from .effects import Reading, Shifts, compare_pairs, shift_tables, stream_shifts
+from .expression_space import ExpressionSpace, log_normalized
 from .holders import copies_of
+from .matching import ExpressionRanks, draw_null, expression_ranks, match_null
 from .pairs import Edits, Pairs, stream_pairs
+from .significance import donor_p, false_discovery, permutation_p, rank_sum_p
 from .statistics import (
     aggregate_data,
     aggregate_gene_shifts,
@@ -20,6 +23,8 @@ __all__ = [
     "Copies",
     "CountEdits",
     "Edits",
+    "ExpressionRanks",
+    "ExpressionSpace",
     "Kind",
     "Mode",
     "Pairs",
@@ -31,13 +36,21 @@ __all__ = [
     "compare_pairs",
     "copies_of",
     "delete",
+    "donor_p",
+    "draw_null",
     "edit_values",
+    "expression_ranks",
+    "false_discovery",
     "goal_state_shift",
+    "log_normalized",
+    "match_null",
     "mean_goal_state_shift",
     "mixture_model",
     "overexpress",
+    "permutation_p",
     "perturb_each",
     "perturb_together",
+    "rank_sum_p",
     "shift_tables",
     "shorten",
     "special_tokens",

@@ -7,5 +7,15 @@ from ._embed import embed
 from ._embed_genes import embed_genes
 from ._gene_attention import gene_attention
 from ._perturb import perturb
+from ._rank_perturbations import rank_perturbations
 
-__all__ = ["annotate", "build_reference", "embed", "embed_genes", "gene_attention", "perturb", "score_copy_number"]
+__all__ = [
+    "annotate",
+    "build_reference",
+    "embed",
+    "embed_genes",
+    "gene_attention",
+    "perturb",
+    "rank_perturbations",
+    "score_copy_number",
+]

@@ -19,11 +19,10 @@ from ..models import CellModel
 from ..models.base import Output
 from ..perturbation import Kind, Reading, compare_pairs
 from ..perturbation.names import parse_perturbation
-from ._embed import embed, embedding_of
 from ._perturb_cells import PerturbedCells
-from ._perturbation import NOT_MEASURED, WHY, check_kind, find_genes, reading_of
-from ._predicted_change import PredictedChange, changes_of, choose_genes
-from ._query import Query, chosen_model, groups_of, make_actual, read_query, read_totals, receiver
+from ._perturbation import NOT_MEASURED, WHY, check_kind, find_genes, reading_of, unperturbed
+from ._predicted_change import PredictedChange, changes_of, check_genes_out, choose_genes
+from ._query import Query, check_batch_size, chosen_model, groups_of, make_actual, read_query, read_totals, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -137,6 +136,8 @@ def perturb(
     check_kind(kind, dose)
     cell_model = chosen_model(model)
     reading = reading_of(cell_model, output_layer, pooling)
+    asked = check_genes_out(genes_out, cell_model)
+    check_batch_size(batch_size)
     adata = receiver(adata, key_added, copy=copy)
     slots = {"obsm": f"X_{key_added}_perturbed", "layers": f"{key_added}_delta", "obs": f"{key_added}_effect"}
     for attr, slot in slots.items():
@@ -149,12 +150,13 @@ def perturb(
     work = PerturbedCells(query, cell_model, _positions(names, query, cell_model), kind, dose, totals)
     affected = work.find(adata)
     if not len(affected):
-        msg = f"Found {'+'.join(names)!r} expressed in no cell, so that kind={kind!r} changes none; expected one or more."
+        msg = (
+            f"Found {'+'.join(names)!r} expressed in no cell, so that kind={kind!r} changes none; expected one or more."
+        )
         raise GeneMatchError(msg)
     running: dict[str, Any] = {"batch_size": batch_size, "device": device, "dtype": dtype}
-    decodes = "expression" in cell_model.spec.outputs and genes_out != 0 and genes_out != []
-    change = choose_genes(adata, work, affected, genes_out, running) if decodes else None
-    base_key, embedding = _unperturbed(adata, cell_model, key_added, reading, device, source)
+    change = choose_genes(adata, work, affected, asked, running) if asked else None
+    base_key, embedding = unperturbed(adata, cell_model, key_added, reading, device, source)
     vectors, effect = _run(work, affected, reading, running, change, embedding)
     make_actual(adata)
     adata.obsm[slots["obsm"]], adata.obs[slots["obs"]] = vectors, effect
@@ -170,8 +172,9 @@ def perturb(
         "model_id": cell_model.spec.id,
         "embedding_key": base_key,
         "values": query.values.source,
+        "n_cells": adata.n_obs,
         "n_affected": len(affected),
-        "mean_effect": float(effect[affected].mean()),
+        "mean_effect": _mean(effect[affected]),
         "genes_out": [] if change is None else adata.var_names[change.columns[change.columns >= 0]],
         "output_layer": output_layer,
         "pooling": pooling,
@@ -216,26 +219,6 @@ def _positions(names: tuple[str, ...], query: Query, model: CellModel) -> NDArra
     return found
 
 
-def _unperturbed(
-    adata: AnnData, model: CellModel, key: str, reading: Reading, device: str, source: dict[str, Any]
-) -> tuple[str, NDArray[np.float32]]:
-    """Key and embedding of the cells as they are; one that is not read as usual gets a key of its own."""
-    if reading.layer is None and reading.pooling is None:
-        return model.spec.key_added, embedding_of(adata, model, device, source)
-    own = f"X_{key}_unperturbed"
-    embed(
-        adata,
-        model=model,
-        key_added=own,
-        output_layer=reading.layer,
-        pooling=reading.pooling,
-        device=device,
-        **source,
-    )
-    embedding: NDArray[np.float32] = adata.obsm[own]
-    return own, embedding
-
-
 def _run(
     work: PerturbedCells,
     affected: NDArray[np.int64],
@@ -257,7 +240,7 @@ def _run(
                 vectors[cells] = pairs.edited.cell.float().cpu().numpy()
             effect[cells] = 1 - compare_pairs(pairs, np.tile(work.genes, (len(cells), 1)), reading).similarity
             if change is not None:
-                change.add(cells, changes_of(pairs, work.genes))
+                change.add(cells, changes_of(pairs, work.genes, change.columns >= 0))
     return vectors, effect
 
 
@@ -269,16 +252,17 @@ def _by_group(
     effect: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Cells of each group, how many were changed, and by how much on average."""
-    n = len(names) + 1  # the last are cells without a group
-    changed = affected[~np.isnan(effect[affected])]
-    count = np.bincount(group[changed], minlength=n)[: len(names)]
-    total = np.bincount(group[changed], weights=effect[changed], minlength=n)[: len(names)]
-    mean = np.divide(total, count, out=np.full(len(names), np.nan), where=count > 0)
-    cells = np.bincount(group, minlength=n)[: len(names)]
+    of_group = [affected[group[affected] == at] for at in range(len(names))]
     return {
         "groupby": groupby,
         "groups": names,
-        "group_cells": cells,
-        "group_affected": count,
-        "group_effect": mean,
+        "group_cells": np.bincount(group, minlength=len(names))[: len(names)],
+        "group_affected": [len(cells) for cells in of_group],
+        "group_effect": [_mean(effect[cells]) for cells in of_group],
     }
+
+
+def _mean(effect: NDArray[np.float32]) -> float:
+    """Mean of the cells that have an effect: those that keep a gene."""
+    known = effect[~np.isnan(effect)]
+    return float(known.mean(dtype=np.float64)) if len(known) else np.nan

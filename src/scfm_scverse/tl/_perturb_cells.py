@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..io.blocks import iter_blocks, take_rows
 from ..models import CellModel, Wanted
-from ..perturbation import Kind, Pairs, copies_of, stream_pairs
+from ..perturbation import Copies, Kind, Pairs, copies_of, stream_pairs
 from ._perturbation import edits_of
 from ._query import Query
 
@@ -74,7 +74,8 @@ class PerturbedCells:
             rows = cells[start : start + CELLS_AT_ONCE]
             block = take_rows(self.query.values.matrix, rows)
             edits = edits_of(self.model, self.query, block, self.kind, self._totals(rows))
-            copies = copies_of(edits.held, self.genes, self.kind, dose=self.dose, any_of=True)
+            genes = np.tile(self.genes, (len(rows), 1))
+            copies = Copies(self.kind, np.arange(len(rows)), genes, each=False, dose=self.dose)
             stream = stream_pairs(
                 self.model,
                 edits,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,8 +15,11 @@ from ..genes import resolve_genes
 from ..models import CellModel, Wanted
 from ..models.base import check_wanted
 from ..perturbation import CountEdits, Edits, Kind, Reading, TokenEdits, special_tokens
+from ._embed import embed, embedding_of
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from ._query import Query
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -28,11 +32,14 @@ def check_kind(kind: str, dose: float) -> None:
     if kind not in KINDS:
         msg = f"Found kind={kind!r}; expected one of {', '.join(map(repr, KINDS))}: one kind for all genes of a call."
         raise InputError(msg)
+    if isinstance(dose, bool) or not isinstance(dose, Real):
+        msg = f"Found dose={dose!r}; expected a number."
+        raise InputError(msg)
     if kind in {"delete", "overexpress"} and dose != 1:
         graded = "inhibit" if kind == "delete" else "activate"
         msg = f"Found kind={kind!r} with dose={dose}; expected dose=1, or kind={graded!r}, which has doses."
         raise InputError(msg)
-    if isinstance(dose, bool) or not (0 < dose < np.inf) or (kind == "inhibit" and dose > 1):
+    if not (0 < dose < np.inf) or (kind == "inhibit" and dose > 1):
         limits = "above 0, 1 (all of it) at most" if kind == "inhibit" else "above 0 (1 doubles the expression)"
         msg = f"Found dose={dose!r} for kind={kind!r}; expected a number {limits}."
         raise InputError(msg)
@@ -76,3 +83,23 @@ def reading_of(
     compare: Literal["cell", "genes"] = "genes" if model.spec.compares_genes else "cell"
     check_wanted(model.spec, Wanted(layer=output_layer, pooling=pooling))
     return Reading(compare=compare, layer=output_layer, pooling=pooling, states=states)
+
+
+def unperturbed(
+    adata: AnnData, model: CellModel, key: str, reading: Reading, device: str, source: dict[str, Any]
+) -> tuple[str, NDArray[np.float32]]:
+    """Key and embedding of the cells as they are; one that is not read as usual gets a key of its own."""
+    if reading.layer is None and reading.pooling is None:
+        return model.spec.key_added, embedding_of(adata, model, device, source)
+    own = f"X_{key}_unperturbed"
+    embed(
+        adata,
+        model=model,
+        key_added=own,
+        output_layer=reading.layer,
+        pooling=reading.pooling,
+        device=device,
+        **source,
+    )
+    embedding: NDArray[np.float32] = adata.obsm[own]
+    return own, embedding

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import GeneMatchError, InputError
-from ..models import Wanted
+from ..models import CellModel, Wanted
 from ..models.base import GeneRows
 from ..perturbation import Pairs
 from ._query import positions_of_var
@@ -39,17 +40,34 @@ class PredictedChange:
     def add(self, cells: NDArray[np.int64], changes: GeneRows) -> None:
         """Keep changes in some cells; ``changes.cell`` counts in ``cells``."""
         gene, values = changes.gene.cpu().numpy(), changes.values.cpu().numpy()
-        kept = (self.columns[gene] >= 0) & (values != 0)
+        kept = values != 0
         self._parts.append((cells[changes.cell.cpu().numpy()[kept]], self.columns[gene[kept]], values[kept]))
 
     def matrix(self, shape: tuple[int, int]) -> sp.csr_matrix:
         """Return all that was kept, cells x genes."""
+        if not self._parts:  # every cell lost its last gene
+            return sp.csr_matrix(shape, dtype=np.float32)
         row, column, value = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         return sp.csr_matrix((value, (row, column)), shape=shape)
 
 
-def changes_of(pairs: Pairs, genes: NDArray[np.int32]) -> GeneRows:
-    """Predicted changes in copies, those of the perturbed genes left out."""
+def check_genes_out(genes_out: object, model: CellModel) -> int | list[str]:
+    """Return how many genes, or which; 0 where the model decodes no expression."""
+    decodes = "expression" in model.spec.outputs
+    if isinstance(genes_out, Integral) and not isinstance(genes_out, bool) and genes_out >= 0:
+        return int(genes_out) if decodes else 0
+    names = [] if isinstance(genes_out, str) or not isinstance(genes_out, Iterable) else list(genes_out)
+    if not names or not all(isinstance(name, str) for name in names):
+        msg = f"Found genes_out={genes_out!r}; expected how many genes, 0 or more, or a list of their names."
+        raise InputError(msg)
+    if not decodes:
+        msg = f"Found names in genes_out; {model.spec.name} predicts no expression: leave genes_out= out."
+        raise InputError(msg)
+    return names
+
+
+def changes_of(pairs: Pairs, genes: NDArray[np.int32], kept: NDArray[np.bool_]) -> GeneRows:
+    """Predicted changes in copies of the ``kept`` [v] genes of the vocabulary, those of the perturbed ones left out."""
     import torch
 
     from ..perturbation.compare import expression_changes
@@ -58,14 +76,23 @@ def changes_of(pairs: Pairs, genes: NDArray[np.int32]) -> GeneRows:
         msg = "The model told no expression; expected one that decodes it."
         raise InputError(msg)
     perturbed = torch.from_numpy(np.tile(genes, (len(pairs.copy), 1))).to(pairs.of.device)
-    return expression_changes(pairs.edited.expression, pairs.original.expression, pairs.of, perturbed)
+    # Most genes are not kept, and to find each in its cell would take longer than the model does.
+    edited, original = (_some(rows, kept) for rows in (pairs.edited.expression, pairs.original.expression))
+    return expression_changes(edited, original, pairs.of, perturbed)
+
+
+def _some(rows: GeneRows, kept: NDArray[np.bool_]) -> GeneRows:
+    import torch
+
+    chosen = torch.from_numpy(kept).to(rows.gene.device)[rows.gene]
+    return GeneRows(rows.cell[chosen], rows.gene[chosen], rows.values[chosen])
 
 
 def choose_genes(
     adata: AnnData,
     work: PerturbedCells,
     affected: NDArray[np.int64],
-    genes_out: int | Sequence[str],
+    genes_out: int | list[str],
     running: dict[str, Any],
 ) -> PredictedChange:
     """Choose the genes whose change is kept: those named, or those that change most in a sample of the cells."""
@@ -78,7 +105,7 @@ def choose_genes(
         total = np.zeros(len(columns))
         spread = affected[np.linspace(0, len(affected) - 1, min(SAMPLE, len(affected))).astype(np.int64)]
         for _, pairs in work.run(spread, Wanted(frozenset({"expression"})), **running):
-            changes = changes_of(pairs, work.genes)
+            changes = changes_of(pairs, work.genes, columns >= 0)
             np.add.at(total, changes.gene.cpu().numpy(), changes.values.abs().cpu().numpy())
         strongest: NDArray[np.integer] = np.argsort(-np.where(columns >= 0, total, -1), kind="stable")[:genes_out]
     else:
@@ -88,8 +115,8 @@ def choose_genes(
     return PredictedChange(kept)
 
 
-def _named(adata: AnnData, names: Sequence[str], position: NDArray[np.int32]) -> NDArray[np.int32]:
-    column = adata.var_names.get_indexer_for(list(names))
+def _named(adata: AnnData, names: list[str], position: NDArray[np.int32]) -> NDArray[np.int32]:
+    column = adata.var_names.get_indexer_for(names)
     unknown = [name for name, at in zip(names, column.tolist(), strict=False) if at < 0 or position[at] < 0]
     if unknown or len(column) != len(names):
         what = unknown[0] if unknown else names[0]

@@ -150,9 +150,7 @@ def run_model(
     totals: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
     """Yield what the model says of the cells of a query, minibatch by minibatch; ``done`` cells are left out."""
-    if batch_size is not None and batch_size < 1:
-        msg = f"batch_size={batch_size!r}; expected a whole number, 1 at least, or None."
-        raise InputError(msg)
+    check_batch_size(batch_size)
     return encode_groups(
         iter_blocks(query.values.matrix, names=adata.obs_names, genes=query.values.var.index),
         adata.n_obs,
@@ -165,6 +163,13 @@ def run_model(
         done=done,
         totals=totals,
     )
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """Stop where no cell could go through the model."""
+    if batch_size is not None and batch_size < 1:
+        msg = f"batch_size={batch_size!r}; expected a whole number, 1 at least, or None."
+        raise InputError(msg)
 
 
 def read_totals(adata: AnnData, model: CellModel, total_key: str | None) -> NDArray[np.float64] | None:

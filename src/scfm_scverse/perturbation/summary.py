@@ -1,0 +1,180 @@
+"""One row of numbers for each perturbation of a screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .copies import Kind
+from .expression_space import ExpressionSpace
+from .null import Null
+from .screen import Measured
+from .significance import donor_p, permutation_p, rank_sum_p
+
+Test = Literal["ranksum", "permutation"]
+NUMBERS = (
+    "n_cells",
+    "n_donors",
+    "expression",
+    "effect",
+    "effect_sd",
+    "score",
+    "null_mean",
+    "null_sd",
+    "log10_p",
+    "baseline_effect",
+    "baseline_shift",
+)
+"""Numbers of each row; the shift to each state follows."""
+
+
+@dataclass(frozen=True)
+class Testing:
+    """How effects are tested.
+
+    Attributes
+    ----------
+    goal
+        Which state the score is the shift to; ``None`` tests the effect, which is 0 or more, on one side.
+    test
+        Rank-sum test, or permutation of the means.
+    n_permutations
+        Draws of a permutation test.
+    donors
+        int64 [n]: donor of each cell, -1 for none, if donors and not cells are the units of the test.
+    random_state
+        Seed.
+    """
+
+    goal: int | None
+    test: Test
+    n_permutations: int
+    donors: NDArray[np.int64] | None
+    random_state: int
+
+    def p_value(
+        self, at: int, cells: NDArray[np.int64], values: NDArray[np.float32], null: NDArray[np.float32]
+    ) -> float:
+        """Test values of some cells [q] against those of matched perturbations, [m, n] of all cells."""
+        alternative: Literal["two-sided", "greater"] = "greater" if self.goal is None else "two-sided"
+        if self.donors is not None:
+            how: Literal["t", "permutation"] = "permutation" if self.test == "permutation" else "t"
+            donors = np.tile(self.donors, len(null))
+            return donor_p(values, self.donors[cells], null.ravel(), donors, alternative=alternative, test=how)
+        if self.test == "ranksum":
+            return rank_sum_p(values, null.ravel(), alternative)
+        rng = np.random.default_rng((self.random_state, at))  # the same whatever was asked for beside it
+        return permutation_p(values, null.ravel(), self.n_permutations, rng, alternative=alternative)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The simple model beside the large one: what the edited values alone do in the space of principal components.
+
+    Attributes
+    ----------
+    space
+        Principal components of expression.
+    block
+        Linear values of the cells, CSR [n, g].
+    column_of
+        int64 [v]: column of each gene of the vocabulary.
+    states
+        float64 [s, c]: positions of the states, the goal first; ``None`` without states.
+    """
+
+    space: ExpressionSpace
+    block: sp.csr_matrix
+    column_of: NDArray[np.int64]
+    states: NDArray[np.float64] | None
+
+    def shift(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Effect, and shift to the first state, of each copy, both [m]."""
+        columns = self.column_of[measured.copies.genes]
+        factor = factor_of(measured.copies.kind, measured.copies.dose)
+        effect, shifts = self.space.shift(self.block, measured.copies.cell, columns, factor, self.states)
+        return effect, shifts[:, 0] if shifts.shape[1] else np.full(len(effect), np.nan)
+
+
+def factor_of(kind: Kind, dose: float) -> float | Literal["largest"]:
+    """What the values of perturbed genes are multiplied by."""
+    if kind == "overexpress":
+        return "largest"
+    return {"delete": 0.0, "inhibit": 1 - dose, "activate": 1 + dose}[kind]
+
+
+def summarise(
+    measured: Measured,
+    perturbations: list[NDArray[np.int32]],
+    null: Null,
+    baseline: Baseline,
+    testing: Testing,
+    expression: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Summarise the perturbations of a part of a screen.
+
+    Parameters
+    ----------
+    measured
+        The part.
+    perturbations
+        Genes of all perturbations of the screen.
+    null
+        What they are compared with.
+    baseline
+        The simple model.
+    testing
+        How they are tested.
+    expression
+        float64 [v]: mean log expression of each gene in the cells that hold it.
+
+    Returns
+    -------
+    float32 [q, len(NUMBERS) + s].
+    """
+    effect, toward = baseline.shift(measured)
+    scores = measured.score(testing.goal)
+    matched = null.matched([perturbations[at] for at in measured.perturbations.tolist()])
+    n_states = measured.to_states.shape[1]
+    rows = np.full((len(measured.perturbations), len(NUMBERS) + n_states), np.nan, np.float32)
+    for row, at, like in zip(rows, measured.perturbations.tolist(), matched, strict=True):
+        here = np.flatnonzero((measured.perturbation == at) & ~np.isnan(scores))
+        if not len(here):
+            row[0] = 0
+            continue
+        cells = measured.copies.cell[here]
+        of_null = null.scores[like]
+        means = null.means[like]
+        p = testing.p_value(at, cells, scores[here], of_null)
+        donors = 0 if testing.donors is None else len(np.unique(testing.donors[cells]))
+        row[: len(NUMBERS)] = (
+            len(here),
+            donors,
+            expression[perturbations[at]].mean(),
+            measured.effect[here].mean(),
+            measured.effect[here].std(),
+            scores[here].mean(),
+            _mean(means),
+            _spread(means),
+            np.log10(max(p, 1e-300)),
+            _mean(effect[here]),
+            _mean(toward[here]),
+        )
+        row[len(NUMBERS) :] = measured.to_states[here].mean(axis=0)
+    return rows
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean without NaN; NaN of nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """Standard deviation without NaN; NaN of nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.std()) if len(known) else np.nan

@@ -1,0 +1,323 @@
+"""``tl.rank_perturbations``: many perturbations of the same cells, tested and ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .._errors import InputError, ModelMismatchError
+from .._logging import say
+from .._record import ROOT, check_column, read_record, record
+from ..io.blocks import spread_rows, take_rows
+from ..models import CellModel
+from ..perturbation import Kind
+from ..perturbation.expression_space import ExpressionSpace
+from ..perturbation.significance import false_discovery
+from ..perturbation.summary import Test, Testing
+from ._perturbation import check_kind, reading_of, unperturbed
+from ._query import chosen_model, fingerprint, read_query, read_totals, receiver
+from ._screen_cells import States, draw_groups, read_states, screened_cells
+from ._screen_plan import plan_all, plan_named
+from ._screen_run import NOT_RUN, TESTED, Screen, columns_of, linear_values, run_group
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+VERB = "rank_perturbations"
+FITTED = 2000  # cells that principal components are found in
+
+
+def rank_perturbations(
+    adata: AnnData,
+    genes: Iterable[str | Sequence[str]] | None = None,
+    *,
+    kind: Kind = "delete",
+    dose: float | Sequence[float] = 1.0,
+    combinations: int = 1,
+    groupby: str | None = None,
+    state_key: str | None = None,
+    start: str | None = None,
+    goal: str | None = None,
+    alternative: str | Sequence[str] | None = None,
+    perturbation_key: str | None = None,
+    control: str | None = "control",
+    donor_key: str | None = None,
+    test: Test = "ranksum",
+    n_null: int = 100,
+    n_permutations: int = 1000,
+    min_cells: int = 10,
+    max_cells: int | None = 200,
+    screen: Literal["gradient", "bfloat16"] | None = None,
+    n_exact: int | None = None,
+    model: str | Path | CellModel = "scfm-mini",
+    key_added: str = "scfm",
+    layer: str | None = None,
+    use_raw: bool = False,
+    normalized: bool | None = None,
+    gene_symbols: str | None = None,
+    organism: Literal["human", "mouse"] | None = None,
+    output_layer: int | None = None,
+    pooling: str | None = None,
+    total_key: str | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    random_state: int = 0,
+    resume: str | Path | None = None,
+) -> pd.DataFrame:
+    """Perturb many genes, one perturbation at a time, and rank what a model says of it.
+
+    Every perturbation is run in the cells that hold its genes (overexpression in all), and compared with perturbations
+    of other genes of like rank and expression in the same cells, since the loss of a highly expressed gene moves a cell
+    whatever the gene is. Beside each effect stands that of a simple model: how far the edited value alone moves the
+    cell in principal components of expression.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes; only ``uns`` is written to, and the embedding if there is a goal.
+    genes
+        Perturbations: names, or names joined by "+" or in a tuple that are perturbed together. ``None``: every gene
+        that the model knows and that ``min_cells`` cells of the group express.
+    kind, dose
+        As in :func:`perturb`; several doses make a graded screen.
+    combinations
+        How many of ``genes`` are perturbed together: 2 runs all pairs of them.
+    groupby
+        Column of ``adata.obs``, such as the cell type: each group is screened by itself.
+    state_key, start, goal, alternative
+        Column of ``adata.obs`` with states, and values in it: cells in ``start`` are perturbed (all cells without it)
+        and are tested for the shift towards ``goal``; the shift towards ``alternative``, one or several, is told too.
+        States are those of the group.
+    perturbation_key, control
+        Column of ``adata.obs`` with measured perturbations in the names of pertpy or GEARS. Only its ``control`` cells
+        are perturbed, and what is perturbed are its perturbations unless ``genes`` are given.
+    donor_key
+        Column of ``adata.obs``; donors, not cells, are then the units of the test (three at least).
+    test
+        ``"ranksum"``: cells of the perturbation against those of the matched ones. ``"permutation"``: mean of the
+        cells against draws of as many. With donors: t test, or flips of sign, of the differences.
+    n_null
+        Perturbations that are drawn to compare with; each is compared with the 20 of them that are most like it.
+    n_permutations
+        Draws of a permutation test.
+    min_cells
+        Cells that a test needs.
+    max_cells
+        Cells of a group that are drawn; ``None`` takes all.
+    screen
+        ``"gradient"`` ranks by a first-order estimate of deletion, ``"bfloat16"`` by runs of half precision; only the
+        first ``n_exact`` are then run in float32 and tested.
+    n_exact
+        How many; ``None`` takes 100, or 6 % of the perturbations if that is more.
+    model, layer, use_raw, normalized, gene_symbols, organism, output_layer, pooling, total_key, batch_size, device
+        As in :func:`embed`.
+    key_added
+        Name of the result, ``k`` below.
+    random_state
+        Seed of all draws.
+    resume
+        Folder in which finished work is kept. The same call goes on where an earlier one was cut short.
+
+    Returns
+    -------
+    A table, strongest first in each group, also in ``adata.uns["scfm"]["rank_perturbations"][k]["table"]`` (see
+    :func:`scfm_scverse.get.perturbations`), with one row for each perturbation, dose and group:
+
+    ``perturbation``, ``kind``, ``dose``, ``group``
+        What was done to which cells.
+    ``status``
+        ``"tested"``, or why not: ``"not in the data"``, ``"not known to the model"``, ``"expressed in no cell"``,
+        ``"too few cells"``, ``"given twice"``, ``"no perturbation"``, ``"no cells of a state"``, ``"not run"``
+        (screened out). Numbers are NaN then.
+    ``n_cells``, ``n_donors``, ``expression``
+        Cells that were perturbed, their donors, and mean log1p of counts per 10,000 of the genes in them.
+    ``effect``, ``effect_sd``
+        Mean and standard deviation over cells of 1 - cosine to the cell as it is.
+    ``shift_goal``, ``shift_start``, ``shift_<alternative>``
+        Mean change of the cosine to the mean embedding of a state: above 0 is towards it.
+    ``score``
+        What is tested: ``shift_goal`` (two-sided) if there is a goal, else ``effect`` (larger than others).
+    ``null_mean``, ``null_sd``
+        Mean and standard deviation of the score over perturbations of genes that are expressed alike.
+    ``z``
+        ``(score - null_mean) / null_sd``: how unusual the gene is among those.
+    ``p_value``, ``fdr``
+        Test of the cells (or donors) against those of the genes that are expressed alike; rates of Benjamini and
+        Hochberg over the whole table, what was screened out included. Cells of one sample are no replicates: with many
+        of them nearly every gene differs from the average of others, and ``z`` tells more.
+    ``baseline_effect``, ``baseline_shift``
+        The same as effect and shift to the goal, in principal components and with nothing but the edited values.
+    ``first_order``
+        What the first ranking estimated the score at.
+
+    Raises
+    ------
+    InputError
+        Nothing can be tested, a state or control that no cell is in, goal and start the same, arguments that contradict
+        each other.
+    MissingKeyError
+        A column is not in ``adata.obs``.
+
+    Examples
+    --------
+    >>> import scanpy as sc, scfm_scverse as scfm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> table = scfm.tl.rank_perturbations(adata, ["CD74", "LYZ", "NKG7"], max_cells=50, n_null=30)
+    >>> table["status"].tolist()
+    ['tested', 'tested', 'tested']
+
+    References
+    ----------
+    Theodoris et al. (2023), Nature 618, 616-624. Benjamini and Hochberg (1995), J. R. Stat. Soc. B 57, 289-300.
+    """
+    started = perf_counter()
+    arguments = {name: value for name, value in locals().items() if name not in {"adata", "genes", "model", "started"}}
+    doses = [float(one) for one in (dose if isinstance(dose, Sequence) else [dose])]
+    _check(kind, doses, test=test, screen=screen, combinations=combinations, genes=genes)
+    cell_model = chosen_model(model)
+    reading = reading_of(cell_model, output_layer, pooling)
+    _check_kept(receiver(adata, key_added, copy=False), key_added, cell_model)
+    states = read_states(adata, state_key, start, goal, alternative)
+    allowed, named = screened_cells(adata, state_key, start, perturbation_key, control)
+    groups = draw_groups(adata, groupby, allowed, max_cells, random_state)
+    donors = _donors(adata, donor_key)
+    source = {"layer": layer, "use_raw": use_raw, "normalized": normalized, "gene_symbols": gene_symbols}
+    query = read_query(adata, cell_model, **source, organism=organism)  # type: ignore[arg-type]
+    source |= {"organism": organism, "total_key": total_key}
+    asked = named if genes is None else [genes] if isinstance(genes, str) else genes
+    column_of = columns_of(query, len(cell_model.spec.genes))
+    planned = plan_all(query, column_of) if asked is None else plan_named(asked, combinations, query)
+    embedding = None if states is None else unperturbed(adata, cell_model, key_added, reading, device, source)[1]
+    space, positions = _space(adata, query, states, random_state)
+    work = Screen(
+        query=query,
+        model=cell_model,
+        totals=read_totals(adata, cell_model, total_key),
+        planned=planned,
+        every=asked is None,
+        kind=kind,
+        states=states,
+        embedding=embedding,
+        positions=positions,
+        space=space,
+        reading=reading,
+        testing=Testing(None if states is None else 0, test, n_permutations, None, random_state),
+        donors=donors,
+        n_null=n_null,
+        min_cells=min_cells,
+        first=screen,
+        n_exact=n_exact,
+        device=device,
+        batch_size=batch_size,
+        resume=resume,
+        made_from={"model": cell_model.spec.id, "data": fingerprint(adata, query) if resume else ""}
+        | {name: str(value) for name, value in arguments.items() if name not in {"resume", "device", "batch_size"}},
+    )
+    grouping = None if groupby is None else adata.obs[groupby].astype(str).to_numpy()
+    tables = []
+    for name, cells in groups.items():
+        within = np.ones(adata.n_obs, bool) if grouping is None else grouping == name
+        if len(cells):
+            tables.append(run_group(work, name, cells, within, doses))
+    table = _finish(pd.concat(tables, ignore_index=True))
+    record(adata, VERB, key_added, {"model": cell_model.spec.name, "model_id": cell_model.spec.id} | arguments)
+    adata.uns[ROOT][VERB][key_added]["table"] = table
+    for finished in work.kept:
+        finished.remove()
+    n_tested = int((table["status"] == TESTED).sum())
+    n_found = int((table["fdr"] < 0.05).sum())
+    seconds = perf_counter() - started
+    say(f"{n_tested:,} of {len(table):,} perturbations tested in {seconds:.0f} s, {n_found:,} with FDR < 0.05")
+    return table.copy()
+
+
+def _check(kind: str, doses: list[float], *, test: str, screen: str | None, combinations: int, genes: object) -> None:
+    """Stop before any work where arguments make no sense or contradict each other."""
+    if not doses or len(set(doses)) < len(doses):
+        msg = f"Found dose={doses}; expected a number, or different numbers."
+        raise InputError(msg)
+    for dose in doses:
+        check_kind(kind, dose)
+    if test not in {"ranksum", "permutation"}:
+        msg = f"Found test={test!r}; expected 'ranksum' or 'permutation'."
+        raise InputError(msg)
+    if screen not in {None, "gradient", "bfloat16"} or (screen == "gradient" and kind not in {"delete", "inhibit"}):
+        msg = (
+            f"Found screen={screen!r} with kind={kind!r}; expected None, 'bfloat16' or, to delete or inhibit genes, "
+            "'gradient'."
+        )
+        raise InputError(msg)
+    if combinations < 1 or (combinations > 1 and genes is None):
+        msg = f"Found combinations={combinations!r}; expected 1, or more together with genes= to combine."
+        raise InputError(msg)
+
+
+def _check_kept(adata: AnnData, key: str, model: CellModel) -> None:
+    """Stop before the screen of another model is overwritten."""
+    written = read_record(adata, VERB, key)
+    if written is not None and written.get("model_id") != model.spec.id:
+        msg = (
+            f"Found a screen under {key!r} made with model {written.get('model_id')}; expected {model.spec.id}. "
+            "Pass key_added= to keep both."
+        )
+        raise ModelMismatchError(msg)
+
+
+def _donors(adata: AnnData, donor_key: str | None) -> NDArray[np.int64] | None:
+    """Donor of each cell [n], -1 for none."""
+    check_column(adata, "donor_key", donor_key)
+    if donor_key is None:
+        return None
+    codes: NDArray[np.int64] = adata.obs[donor_key].astype("category").cat.codes.to_numpy().astype(np.int64)
+    n_donors = len(np.unique(codes[codes >= 0]))
+    if n_donors < 3:
+        msg = (
+            f"Found {n_donors} donors in adata.obs[{donor_key!r}] (donor_key); expected three at least. "
+            "Without donor_key= the cells are the units of the test."
+        )
+        raise InputError(msg)
+    return codes
+
+
+def _space(
+    adata: AnnData, query: Any, states: States | None, random_state: int
+) -> tuple[ExpressionSpace, NDArray[np.float64] | None]:
+    """Principal components of cells from all over the data, and the positions of the cells of any state [n, c]."""
+    matrix, base = query.values.matrix, query.columns.base
+    some = linear_values(take_rows(matrix, spread_rows(matrix, FITTED)), base)
+    space = ExpressionSpace.fit(some, random_state=random_state)
+    if states is None:
+        return space, None
+    positions = np.full((adata.n_obs, space.loadings.shape[1]), np.nan)
+    cells = np.flatnonzero(states.members.any(axis=0))
+    for start in range(0, len(cells), FITTED):
+        rows = cells[start : start + FITTED]
+        positions[rows] = space.project(linear_values(take_rows(matrix, rows), base))
+    return space, positions
+
+
+def _finish(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn logarithms into p-values and false discovery rates; the strongest come first in each group and dose."""
+    if not (table["status"] == TESTED).any():
+        why = ", ".join(f"{reason}: {n}" for reason, n in table["status"].value_counts().items())
+        msg = f"Found nothing to test among {len(table)} perturbations ({why}); expected genes that cells express."
+        raise InputError(msg)
+    p = 10.0 ** table["log10_p"].to_numpy(np.float64)
+    n_tests = int(table["status"].isin([TESTED, NOT_RUN]).sum())
+    at = table.columns.tolist().index("log10_p")
+    table = table.drop(columns="log10_p")
+    table.insert(at, "p_value", p)
+    table.insert(at + 1, "fdr", false_discovery(p, n_tests))
+    spread = table["null_sd"].where(table["null_sd"] > 0)
+    table.insert(at, "z", (table["score"] - table["null_mean"]) / spread)
+    for name in ("n_cells", "n_donors"):
+        table[name] = table[name].fillna(0).astype(np.int64)
+    far = (table["score"] - table["null_mean"]).abs()
+    order = pd.DataFrame({"group": pd.factorize(table["group"])[0], "dose": table["dose"], "p": p, "far": -far})
+    return table.loc[order.sort_values(["group", "dose", "p", "far"], kind="stable").index].reset_index(drop=True)
