@@ -170,3 +170,32 @@ def public_functions() -> dict[str, Callable[..., Any]]:
     every = {name: value for namespace in NAMESPACES for name, value in public_objects(namespace).items()}
     every["report"] = import_module("scfm_scverse").report
     return {name: value for name, value in every.items() if inspect.isfunction(value)}
+
+
+def screen_table(groups: Mapping[str, int] = {"T cell": 60, "B cell": 25}, n: int = 24, seed: int = 0) -> Any:
+    """Make up the table of a screen of ``n`` genes towards a goal, in groups of so many cells.
+
+    Gene 0 is far above its null, with a rate of 0 in one group, gene 1 far below; the last is not tested in one group.
+    """
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"perturbation": np.tile(GENES[:n], len(groups)), "group": np.repeat(list(groups), n)})
+    m = len(table)
+    table = table.assign(kind="delete", dose=1.0, n_donors=4, status="tested")
+    table["n_cells"] = np.repeat(list(groups.values()), n) - rng.integers(0, 5, m)
+    table["null_mean"] = rng.normal(0.001, 0.0005, m)
+    table["null_sd"] = rng.uniform(0.001, 0.002, m)
+    gene = np.tile(np.arange(n), len(groups))
+    excess = rng.normal(0, 0.001, m) + np.select([gene == 0, gene == 1], [0.02, -0.015], 0.0)
+    table["score"] = table["shift_goal"] = table["null_mean"] + excess
+    table["score_sd"] = rng.uniform(0.002, 0.004, m)
+    table["effect"] = np.abs(excess) + 1e-4
+    table["effect_sd"] = table["effect"] / 3
+    table["baseline_shift"], table["baseline_effect"] = excess / 2, table["effect"] / 5
+    table["fdr"] = np.where(gene < 2, rng.uniform(1e-12, 1e-6, m), rng.uniform(0.06, 1, m))
+    table.loc[0, "fdr"] = 0.0
+    untested = ["score", "shift_goal", "score_sd", "null_mean", "null_sd", "effect", "effect_sd", "fdr"]
+    table.loc[m - 1, [*untested, "baseline_shift", "baseline_effect"]] = np.nan
+    table.loc[m - 1, ["status", "n_cells"]] = ["too few cells", 2]
+    return table

@@ -13,7 +13,7 @@ from scfm_scverse.io.files import write_adata
 from support import run_python, small_counts
 
 Scfm = Callable[..., Result]
-COMMANDS = ("demo", "embed", "annotate", "report", "models", "info")
+COMMANDS = ("demo", "embed", "annotate", "report", "perturb", "models", "info")
 HEAVY = "torch scanpy anndata numpy pandas scipy sklearn numba matplotlib h5py pydantic rich".split()
 
 

@@ -21,6 +21,7 @@ from .demo import demo
 from .embed import embed
 from .info import info
 from .models import models
+from .perturb import EPILOG, perturb
 from .reference import reference
 from .report import report
 
@@ -69,6 +70,7 @@ app = typer.Typer(
 )
 for command in (demo, embed, annotate, report, models, convert, info):
     app.command()(command)
+app.command(epilog=EPILOG)(perturb)
 app.add_typer(reference, name="reference")
 
 
@@ -78,7 +80,7 @@ def scfm(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """Embed and annotate single cells in h5ad files and zarr stores, offline."""
+    """Embed, annotate and perturb single cells in h5ad files and zarr stores, offline."""
 
 
 def main() -> None:

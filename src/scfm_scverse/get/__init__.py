@@ -6,6 +6,9 @@ from ._confusion import confusion
 from ._copy_number import copy_number
 from ._evidence import evidence
 from ._genes import gene_attention, gene_embedding
+from ._perturbation_effect import perturbation_effect
+from ._perturbations import perturbations
+from ._perturbed_cells import perturbed_cells
 from ._prediction_sets import prediction_sets
 from ._tables import annotation, cell_types
 
@@ -19,5 +22,8 @@ __all__ = [
     "evidence",
     "gene_attention",
     "gene_embedding",
+    "perturbation_effect",
+    "perturbations",
+    "perturbed_cells",
     "prediction_sets",
 ]

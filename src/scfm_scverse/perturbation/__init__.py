@@ -4,7 +4,7 @@ from .copies import Copies, Kind, Mode, perturb_each, perturb_together, special_
 from .count_edits import CountEdits, edit_values
 from .edits import delete, overexpress, shorten
 from .effects import Reading, Shifts, compare_pairs, shift_tables, stream_shifts
-from .expression_space import ExpressionSpace, log_normalized
+from .expression_space import ExpressionSpace, PlacedCells, log_normalized
 from .holders import copies_of
 from .matching import ExpressionRanks, draw_null, expression_ranks, match_null
 from .pairs import Edits, Pairs, stream_pairs
@@ -28,6 +28,7 @@ __all__ = [
     "Kind",
     "Mode",
     "Pairs",
+    "PlacedCells",
     "Reading",
     "Shifts",
     "TokenEdits",

@@ -165,7 +165,24 @@ class PlacedCells:
             shift[some] = _cosines(moved, states) - before[cell]
         return effect, shift
 
-    def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _change(
+        self, row: NDArray[np.integer], columns: NDArray[np.integer], factor: float | Literal["largest"]
+    ) -> NDArray[np.float64]:
+        """Differences [b, k] that perturbation makes to ``log1p`` of the values."""
+        values = np.asarray(self.scaled[np.repeat(row, columns.shape[1]), columns.ravel()]).reshape(columns.shape)
+        new = self.largest[row, None] if factor == "largest" else values * factor
+        return np.where(columns >= 0, np.log1p(new) - np.log1p(values), 0.0)
+
+
+def _scaled(block: sp.csr_matrix) -> sp.csr_matrix:
+    """Counts per 10,000 of each cell; nothing for an empty one."""
+    total = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    scale = np.divide(TARGET_SUM, total, out=np.zeros(len(total)), where=total > 0)
+    values = block.data * np.repeat(scale, np.diff(block.indptr))
+    return sp.csr_matrix((values, block.indices, block.indptr), block.shape)
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cosines of the rows of one array with those of another, NaN where one is zero."""
     product = np.einsum("bc,bc->b", one, other)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)

