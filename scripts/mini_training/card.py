@@ -98,7 +98,8 @@ through one-to-one orthologs.
 - Panels of fewer than about 500 genes cost much of the accuracy, and a hundred genes with a dozen counts a cell are
   beyond it (see `brain_m1_panel140`).
 - Confidence was learnt on the studies below. On other tissues and technologies it may be too high.
-- It decodes no expression and predicts no perturbation.
+- The expression that it decodes is a linear function of the embedding, so a predicted change under a perturbation is
+  co-expression and nothing else.
 
 ## Trained on
 

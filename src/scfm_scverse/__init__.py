@@ -2,8 +2,8 @@
 
 The namespaces load on first use, so that ``import scfm_scverse as scfm`` costs nothing:
 ``scfm.pp`` checks and prepares, ``scfm.tl`` computes, ``scfm.pl`` draws, ``scfm.get`` pulls out tables,
-``scfm.models`` loads models, ``scfm.errors`` holds what can be raised; ``scfm.Reference`` is what cells are compared
-with, ``scfm.report`` makes a page about annotated cells.
+``scfm.models`` loads models, ``scfm.training`` trains them, ``scfm.errors`` holds what can be raised;
+``scfm.Reference`` is what cells are compared with, ``scfm.report`` makes a page about annotated cells.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import _errors as errors
-    from . import get, models, pl, pp, tl
+    from . import get, models, pl, pp, tl, training
     from ._settings import settings
     from .reference import Reference
     from .reporting import report
 
-__all__ = ["Reference", "errors", "get", "models", "pl", "pp", "report", "settings", "tl"]
+__all__ = ["Reference", "errors", "get", "models", "pl", "pp", "report", "settings", "tl", "training"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, kstest, mannwhitneyu, ttest_1samp
+from scipy.stats import false_discovery_control, kstest, mannwhitneyu, ttest_1samp, ttest_ind
 
 from scfm_scverse._errors import InputError
 from scfm_scverse.perturbation import significance
-from scfm_scverse.perturbation.significance import donor_p, false_discovery, permutation_p, rank_sum_p
+from scfm_scverse.perturbation.significance import among_genes_p, donor_p, false_discovery, permutation_p, rank_sum_p
 
 Alternative = Literal["two-sided", "greater"]
 ALTERNATIVES: tuple[Alternative, ...] = ("two-sided", "greater")
@@ -251,3 +251,26 @@ def test_rates_of_no_p_values() -> None:
 def test_rates_of_more_p_values_than_tests_are_refused() -> None:
     with pytest.raises(InputError, match="n_tests=1 with 2 p-values"):
         false_discovery(np.array([0.1, 0.2, np.nan]), 1)
+
+
+def test_genes_as_units_stay_calibrated_where_genes_differ() -> None:
+    def among(rng: np.random.Generator) -> float:
+        means = rng.normal(3, 2, 21)  # many cells each: no noise is left, only genes that differ
+        return among_genes_p(means[0], means[1:])
+
+    assert uniform(among) > UNLIKELY
+
+
+def test_genes_as_units_equal_the_t_test_of_a_group_of_one() -> None:
+    rng = np.random.default_rng(0)
+    null = np.append(rng.normal(size=12), np.nan)
+    for alternative in ("two-sided", "greater"):
+        expected = ttest_ind([1.7], null[:-1], alternative=alternative).pvalue
+        assert among_genes_p(1.7, null, alternative) == pytest.approx(expected, rel=1e-12)
+
+
+def test_genes_as_units_need_a_few_genes() -> None:
+    assert np.isnan(among_genes_p(1.0, np.array([0.0, 1.0, np.nan])))
+    assert np.isnan(among_genes_p(np.nan, np.arange(9.0)))
+    assert among_genes_p(2.0, np.ones(5)) == 0
+    assert among_genes_p(0.5, np.ones(5), "greater") == 1

@@ -32,6 +32,8 @@ class Partial:
         What the rows depend on: model, options, data. Rows made from anything else are thrown away.
     n_cells
         Number of cells.
+    what
+        What a row is of, for the message that some were found.
 
     Attributes
     ----------
@@ -41,8 +43,8 @@ class Partial:
         float32 [n, d]: what was found, NaN for the other cells; ``None`` if nothing was.
     """
 
-    def __init__(self, folder: Path, made_from: dict[str, Any], n_cells: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, made_from: dict[str, Any], n_cells: int, *, what: str = "cells") -> None:
+        self.folder, self.what = folder, what
         self.done: NDArray[np.bool_] = np.zeros(n_cells, bool)
         self.rows: NDArray[np.float32] | None = None
         about, wanted = folder / _ABOUT, json.dumps(made_from, sort_keys=True)
@@ -69,7 +71,8 @@ class Partial:
                 self.rows[cells], self.done[cells] = rows, True
                 whole = file.tell()
             file.truncate(whole)
-        say(f"{int(self.done.sum()):,} of {len(self.done):,} cells were finished before; going on with the others")
+        n, of = int(self.done.sum()), len(self.done)
+        say(f"{n:,} of {of:,} {self.what} were finished before; going on with the others")
 
     def add(self, cells: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
         """Keep the rows of finished cells; where the disk refuses, the work goes on without."""
@@ -86,7 +89,7 @@ class Partial:
 
     def _give_up(self, error: OSError) -> None:
         reason = error.strerror or error
-        say(f"finished cells cannot be kept in {self.folder} ({reason}); going on without", level=logging.WARNING)
+        say(f"finished {self.what} cannot be kept in {self.folder} ({reason}); going on without", level=logging.WARNING)
         self._kept = False
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -256,6 +256,25 @@ class CellModel(Protocol):
         ...
 
 
+class Sensitive(CellModel, Protocol):
+    """A model that tells what taking a gene out of a cell does to it, to first order, for all genes at once."""
+
+    def sensitivity(
+        self,
+        minibatch: Tokens,
+        want: Wanted,
+        scores: Callable[[Encoded], torch.Tensor],
+        *,
+        device: torch.device,
+    ) -> torch.Tensor:
+        """Return the change of each score as each token is taken out of its cell, float32 [k, t].
+
+        ``scores`` makes numbers [k] of what :meth:`encode` would answer, each a sum over the cells of the minibatch, by
+        operations that autograd knows. A special token has a number that means nothing.
+        """
+        ...
+
+
 def check_wanted(spec: ModelSpec, want: Wanted) -> None:
     """Stop where a model is asked for what it cannot give.
 

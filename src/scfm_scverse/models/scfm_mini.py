@@ -21,6 +21,7 @@ from ..checkpoints import LoadReport
 from ..genes import GeneMatch, load_gene_table, place_names
 from ..io.safetensors import hash_tensors, load_tensors
 from ..tokens import LogValues, Tokens
+from ..tokens.continuous import TARGET_SUM
 from .base import Columns, Encoded, ModelSpec, Wanted, check_wanted
 
 if TYPE_CHECKING:
@@ -128,6 +129,36 @@ class ScfmMini:
             told = panel_rows((summed @ genes.T) * scale[1, measured] + scale[0, measured])
             expression = replace(told, gene=measured[told.gene])
         return Encoded(cell=cell, expression=expression)
+
+    def sensitivity(
+        self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], torch.Tensor], *, device: torch.device
+    ) -> torch.Tensor:
+        """Return the change of each score, to first order, as each gene is taken out of its cell, [k, t].
+
+        The counts of the other genes become a larger share of the cell, which is all that bends the line.
+        """
+        import torch
+
+        from ..nn.presence import gradients
+
+        check_wanted(self.spec, want)
+        table, zero, scale = self._tables(minibatch.measured.tobytes(), device, torch.float32)
+        ids, values = (torch.from_numpy(one).to(device) for one in (minibatch.ids, minibatch.values))
+        cells = torch.from_numpy(np.repeat(np.arange(len(minibatch)), minibatch.lengths)).to(device)
+        mean, sd, start = (row[ids] for row in scale)
+        level = (values - mean) / sd
+        rows, taken = table[ids], start - level.clamp(-CLIP, CLIP)
+        # ln(1 + x) grows by x / (1 + x) of what ln(x) grows by; clipped values do not.
+        others = -torch.expm1(-values) / sd * (level.abs() < CLIP)
+        growth = -torch.log1p(-(torch.expm1(values) / TARGET_SUM).clamp(max=0.999))
+        nothing = torch.zeros(len(minibatch), rows.shape[1], device=device)
+        summed = (zero - nothing.index_add(0, cells, rows * taken[:, None])).requires_grad_()
+        told = scores(Encoded(cell=torch.nn.functional.normalize(summed, dim=1)))
+        (of_cell,) = gradients(told, (summed,))
+        of_token = (of_cell[:, cells] * rows).sum(-1)
+        of_cells = torch.zeros(of_cell.shape[:2], device=device).index_add(1, cells, of_token * others)
+        change: torch.Tensor = of_token * taken + (of_cells[:, cells] - of_token * others) * growth
+        return change
 
     @lru_cache(maxsize=2)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
     def _tables(

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import normalize
 
 from ..models import GeneRows
 
 
 def cell_similarity(copies: Tensor, cells: Tensor, of: Tensor) -> Tensor:
     """Cosine of each copy [b, d] to its cell, ``cells[of]`` of [n, d]: [b]."""
-    return cosine_similarity(copies.float(), cells.float()[of])
+    return _cosine(copies, cells[of])
 
 
 def state_shifts(copies: Tensor, cells: Tensor, of: Tensor, states: Tensor) -> Tensor:
     """Change of the cosine to each state [s, d] from each copy's cell to the copy: [b, s]."""
-    return _to_states(copies.float(), states) - _to_states(cells.float(), states)[of]
+    moved = normalize(copies.float()) - normalize(cells.float())[of]
+    return moved @ normalize(states.float()).T
 
 
-def _to_states(vectors: Tensor, states: Tensor) -> Tensor:
-    return torch.stack([cosine_similarity(vectors, state[None]) for state in states], dim=1)
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Cosine of each row with a row, exactly 1 for equal ones: most are so near 1 that a plain sum would blur them."""
+    return 1 - (normalize(one.float()) - normalize(other.float())).square().sum(dim=1) / 2
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _places(copies: GeneRows, cells: GeneRows, of: Tensor) -> tuple[Tensor, Tens
 def gene_shifts(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:
     """Cosine of each gene's vector in a copy to its vector in the cell; arguments as of :func:`shared_genes`."""
     both = shared_genes(copies, cells, of, perturbed)
-    return GeneRows(both.cell, both.gene, cosine_similarity(both.edited.float(), both.original.float()))
+    return GeneRows(both.cell, both.gene, _cosine(both.edited, both.original))
 
 
 def expression_changes(copies: GeneRows, cells: GeneRows, of: Tensor, perturbed: Tensor) -> GeneRows:

@@ -139,7 +139,8 @@ def perturb_together(
     >>> import numpy as np
     >>> from scfm_scverse.perturbation import perturb_together
     >>> from scfm_scverse.tokens import Tokens
-    >>> tokens = Tokens(np.array([0, 2, 3]), np.array([4, 2, 4], np.int32), np.ones(3, np.float32), np.ones(8, bool))
+    >>> ids = np.array([4, 2, 7, 4], np.int32)
+    >>> tokens = Tokens(np.array([0, 3, 4]), ids, np.ones(4, np.float32), np.ones(8, bool))
     >>> perturb_together(tokens, "delete", np.array([2, 4], np.int32)).cell.tolist()
     [0]
     >>> perturb_together(tokens, "overexpress", np.array([2], np.int32)).cell.tolist()

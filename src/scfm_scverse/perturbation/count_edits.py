@@ -47,6 +47,15 @@ class CountEdits:
         return self._tokens_of(self.block, np.arange(self.block.shape[0]))
 
     @cached_property
+    def _keys(self) -> NDArray[np.uint64] | None:
+        """What decides the draws of each cell [n], if the tokeniser draws: copies are drawn as their cell is.
+
+        Otherwise the loss of one gene would draw all others anew, and nothing else would be seen.
+        """
+        keys_of: Callable[[sp.csr_matrix], NDArray[np.uint64]] | None = getattr(self.tokenize, "keys", None)
+        return None if keys_of is None else keys_of(self.block)
+
+    @cached_property
     def held(self) -> sp.csc_matrix:
         """Which cells express which genes [n, v]."""
         return holders(self.block.indptr, self.position[self.block.indices], len(self.tokens.measured))
@@ -61,6 +70,8 @@ class CountEdits:
         return find_baselines(self.tokens, copies.cell, whole, np.zeros(len(self.tokens.measured), bool))
 
     def _tokens_of(self, block: sp.csr_matrix, cell: NDArray[np.int64]) -> Tokens:
+        if self._keys is not None:
+            return self.tokenize(block, self._keys[cell])
         return self.tokenize(block) if self.totals is None else self.tokenize(block, self.totals[cell])
 
 

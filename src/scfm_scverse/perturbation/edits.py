@@ -78,6 +78,12 @@ def shorten(tokens: Tokens, n_genes: NDArray[np.integer], special: NDArray[np.bo
     return _keep(tokens, leading | trailing | (place < last - n_genes[cell]))
 
 
+def drop_bare(tokens: Tokens, special: NDArray[np.bool_]) -> Tokens:
+    """Empty the cells in which only special tokens are left: a cell without counts has none either."""
+    has_gene = _per_cell(~special[tokens.ids], tokens.indptr) > 0
+    return _keep(tokens, np.repeat(has_gene, tokens.lengths))
+
+
 def count_present(tokens: Tokens, genes: NDArray[np.int32]) -> NDArray[np.int64]:
     """How many of the genes, [n, k] or [k], each cell holds [n]."""
     return _per_cell(_is_one_of(tokens, genes), tokens.indptr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from ..inference import Partial
 from ..inference.device import Dtype
 from ..models import CellModel
+from ..models.base import Sensitive
 from .copies import Kind
 from .effects import Reading
+from .first_order import first_order
 from .matching import ExpressionRanks, draw_null
-from .null import Null, gather_scores
+from .null import Null, row_means, score_matrix
 from .pairs import Edits
-from .screen import run_screen
-from .summary import Baseline, Testing, summarise
+from .screen import Measured, count_copies, run_screen
+from .summary import NUMBERS, Baseline, Testing, summarise
 
 Perturbations = list[NDArray[np.int32]]
+MORE = 4  # combinations that are drawn for each one: few cells hold most of them
 
 
 @dataclass(frozen=True)
@@ -51,36 +54,45 @@ class GroupScreen:
     device: str
     batch_size: int | None
 
-    def draw(self, n: int, asked: Perturbations, min_cells: int) -> Perturbations:
-        """Draw genes to compare with, as many together as are perturbed together; if possible none that is asked for."""
+    def draw(self, n: int, sizes: set[int], min_cells: int) -> Perturbations:
+        """Draw genes to compare with, for each size as many together.
+
+        They depend on the cells, the kind and the seed alone, and not on what else is perturbed.
+        """
         held = np.diff(self.edits.held.indptr) >= min_cells
         candidates = np.flatnonzero(held & (self.baseline.column_of >= 0))
-        named = np.unique(np.concatenate(asked))
-        others = np.setdiff1d(candidates, named)
-        excluded = named if len(others) >= n else named[:0]
-        rng = np.random.default_rng(self.testing.random_state)
         drawn: Perturbations = []
-        for size in sorted({len(genes) for genes in asked}):
-            drawn += list(draw_null(self.ranks.features, candidates, excluded, n, rng, size=size).astype(np.int32))
+        for size in sorted(sizes):
+            if len(candidates) >= size:
+                rng = np.random.default_rng((self.testing.random_state, size))
+                drawn += self._draw(n, candidates, size, min_cells, rng)
         return drawn
+
+    def _draw(
+        self, n: int, candidates: NDArray[np.int64], size: int, min_cells: int, rng: np.random.Generator
+    ) -> Perturbations:
+        """Draw some of the combinations that enough cells hold."""
+        features, none = self.ranks.features, candidates[:0]
+        if size == 1:
+            return list(draw_null(features, candidates, none, n, rng).astype(np.int32))
+        drawn = list(draw_null(features, candidates, none, MORE * n, rng, size=size).astype(np.int32))
+        enough = np.flatnonzero(count_copies(self.edits, drawn, self.kind) >= min_cells)
+        kept = np.sort(rng.permutation(enough)[:n])
+        return [drawn[at] for at in kept.tolist()]
 
     def compare_with(
         self, drawn: Perturbations, dose: float, keep: Partial | None, advance: Callable[[int], object]
     ) -> Null:
         """Run what perturbations are compared with."""
         n_cells = len(self.edits.tokens)
-        left = _left(len(drawn), keep)
-        parts = self._run([drawn[at] for at in left.tolist()], dose, "float32", advance)
-        new = gather_scores(parts, len(left), n_cells, self.testing.goal)
-        scores = np.full((len(drawn), n_cells), np.nan, np.float32)
-        if keep is not None and keep.rows is not None:
-            scores[keep.done] = keep.rows[keep.done]
-        scores[left] = new
-        if keep is not None and len(left):
-            keep.add(left, new)
-        width = max(map(len, drawn))
-        genes = np.array([[*one.tolist(), *[-1] * (width - len(one))] for one in drawn], np.int64)
-        return Null(genes, scores, self.ranks.features)
+
+        def scores_of(part: Measured) -> NDArray[np.float32]:
+            return score_matrix(part, n_cells, self.testing.goal)
+
+        scores = self._gather(drawn, dose, "float32", n_cells, scores_of, keep, advance)
+        width = max(map(len, drawn), default=1)
+        genes = [[*one.tolist(), *[-1] * (width - len(one))] for one in drawn]
+        return Null(np.array(genes, np.int64).reshape(len(drawn), width), scores, self.ranks.features)
 
     def test(
         self,
@@ -91,38 +103,64 @@ class GroupScreen:
         advance: Callable[[int], object],
     ) -> NDArray[np.float32]:
         """Run perturbations and summarise each, [p, numbers]."""
-        left = _left(len(perturbations), keep)
-        rows = keep.rows.copy() if keep is not None and keep.rows is not None else None
-        some = [perturbations[at] for at in left.tolist()]
-        for part in self._run(some, dose, "float32", advance):
-            # The number of a perturbation seeds its test, so it must not depend on what was finished before.
-            here = replace(part, perturbations=left[part.perturbations], perturbation=left[part.perturbation])
-            found = summarise(here, perturbations, null, self.baseline, self.testing, self.ranks.expression)
-            if rows is None:
-                rows = np.full((len(perturbations), found.shape[1]), np.nan, np.float32)
-            rows[here.perturbations] = found
-            if keep is not None:
-                keep.add(here.perturbations, found)
-        return np.zeros((0, 0), np.float32) if rows is None else rows
+
+        def numbers_of(part: Measured) -> NDArray[np.float32]:
+            return summarise(part, perturbations, null, self.baseline, self.testing)
+
+        n_states = 0 if self.reading.states is None else len(self.reading.states)
+        return self._gather(perturbations, dose, "float32", len(NUMBERS) + n_states, numbers_of, keep, advance)
+
+    def estimate(
+        self, perturbations: Perturbations, dose: float, advance: Callable[[int], object]
+    ) -> NDArray[np.float32]:
+        """First-order estimate of the mean score of each perturbation [p]; those of genes together add up."""
+        found = first_order(
+            cast(Sensitive, self.model),
+            self.edits.tokens,
+            self.reading,
+            goal=self.testing.goal,
+            random_state=self.testing.random_state,
+            device=self.device,
+            advance=advance,
+        )
+        mean = found.mean
+        return np.array([dose * mean[genes].sum() for genes in perturbations], np.float32)
 
     def rank_first(
-        self, perturbations: Perturbations, dose: float, dtype: Dtype, advance: Callable[[int], object]
-    ) -> NDArray[np.float64]:
+        self,
+        perturbations: Perturbations,
+        dose: float,
+        dtype: Dtype,
+        keep: Partial | None,
+        advance: Callable[[int], object],
+    ) -> NDArray[np.float32]:
         """Mean score of each perturbation [p], without any test."""
-        means = np.full(len(perturbations), np.nan)
-        for part in self._run(perturbations, dose, dtype, advance):
-            scores = part.score(self.testing.goal)
-            known = ~np.isnan(scores)
-            count = np.bincount(part.perturbation[known], minlength=len(means))
-            total = np.bincount(part.perturbation[known], scores[known], minlength=len(means))
-            means[count > 0] = total[count > 0] / count[count > 0]
-        return means
 
-    def _run(self, perturbations: Perturbations, dose: float, dtype: Dtype, advance: Callable[[int], object]) -> Any:
-        return run_screen(
+        def means_of(part: Measured) -> NDArray[np.float32]:
+            scores = score_matrix(part, len(self.edits.tokens), self.testing.goal)
+            return row_means(scores)[:, None].astype(np.float32)
+
+        return self._gather(perturbations, dose, dtype, 1, means_of, keep, advance)[:, 0]
+
+    def _gather(
+        self,
+        perturbations: Perturbations,
+        dose: float,
+        dtype: Dtype,
+        width: int,
+        rows_of: Callable[[Measured], NDArray[np.float32]],
+        keep: Partial | None,
+        advance: Callable[[int], object],
+    ) -> NDArray[np.float32]:
+        """Rows of numbers [p, width], part after part; finished ones are kept, and those kept before are not run."""
+        rows = np.full((len(perturbations), width), np.nan, np.float32)
+        left = np.arange(len(perturbations)) if keep is None else np.flatnonzero(~keep.done)
+        if keep is not None and keep.rows is not None:
+            rows[keep.done] = keep.rows[keep.done]
+        parts = run_screen(
             self.model,
             self.edits,
-            perturbations,
+            [perturbations[at] for at in left.tolist()],
             self.kind,
             dose,
             self.reading,
@@ -131,8 +169,9 @@ class GroupScreen:
             batch_size=self.batch_size,
             advance=advance,
         )
-
-
-def _left(n: int, keep: Partial | None) -> NDArray[np.int64]:
-    """Positions of what is not finished."""
-    return np.arange(n) if keep is None else np.flatnonzero(~keep.done)
+        for part in parts:
+            which = left[part.perturbations]
+            rows[which] = rows_of(replace(part, perturbations=which, perturbation=left[part.perturbation]))
+            if keep is not None:
+                keep.add(which, rows[which])
+        return rows

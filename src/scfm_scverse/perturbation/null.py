@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +16,7 @@ MATCHED = 20  # perturbations that each one is compared with
 
 @dataclass(frozen=True)
 class Null:
-    """Scores of perturbations of genes that nobody asked about.
+    """Scores of perturbations of genes drawn at large.
 
     Attributes
     ----------
@@ -36,22 +35,30 @@ class Null:
     @cached_property
     def means(self) -> NDArray[np.float64]:
         """Mean score of each [m], NaN where no cell holds the genes."""
-        count = (~np.isnan(self.scores)).sum(axis=1)
-        total = np.nansum(self.scores, axis=1, dtype=np.float64)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return row_means(self.scores)
 
-    def matched(self, perturbations: list[NDArray[np.int32]]) -> NDArray[np.int64]:
-        """Positions of those that are most like each perturbation [p, MATCHED at most]."""
-        width = max(map(len, perturbations))
-        padded = np.full((len(perturbations), width), -1, np.int64)
-        for row, genes in zip(padded, perturbations, strict=True):
-            row[: len(genes)] = genes
-        return match_null(self.features, padded, self.genes, MATCHED)
+    def like(self, genes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Positions of those that are most like a perturbation: as many genes, none of them its own."""
+        alike = (self.genes >= 0).sum(axis=1) == len(genes)
+        for gene in genes.tolist():
+            alike &= (self.genes != gene).all(axis=1)
+        others = np.flatnonzero(alike)
+        if not len(others):
+            return others
+        nearest = match_null(self.features, genes[None], self.genes[others], MATCHED)
+        return np.asarray(others[nearest[0]])
 
 
-def gather_scores(parts: Iterable[Measured], n: int, n_cells: int, goal: int | None) -> NDArray[np.float32]:
-    """Scores of ``n`` perturbations as a matrix [n, n_cells], NaN where a cell was not perturbed."""
-    scores = np.full((n, n_cells), np.nan, np.float32)
-    for part in parts:
-        scores[part.perturbation, part.copies.cell] = part.score(goal)
+def score_matrix(part: Measured, n_cells: int, goal: int | None) -> NDArray[np.float32]:
+    """Scores of the perturbations of a part as a matrix [q, n_cells], NaN where a cell was not perturbed."""
+    scores = np.full((len(part.perturbations), n_cells), np.nan, np.float32)
+    row = np.searchsorted(part.perturbations, part.perturbation)
+    scores[row, part.copies.cell] = part.score(goal)
     return scores
+
+
+def row_means(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean of each row without NaN; NaN where it has nothing else."""
+    count = (~np.isnan(scores)).sum(axis=1)
+    total = np.nansum(scores, axis=1, dtype=np.float64)
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))

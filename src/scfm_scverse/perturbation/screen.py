@@ -52,7 +52,14 @@ def count_copies(
     edits: Edits, perturbations: Sequence[NDArray[np.int32]], kind: Kind, cells: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
     """How many cells each perturbation changes [p]."""
-    return np.array([len(copies_of(edits.held, genes, kind, cells=cells)) for genes in perturbations], np.int64)
+    held = edits.held if cells is None else edits.held[cells]
+    if kind == "overexpress":
+        return np.full(len(perturbations), held.shape[0])
+    of_gene = np.diff(held.indptr)
+    return np.array(
+        [of_gene[genes[0]] if len(genes) == 1 else len(copies_of(held, genes, kind)) for genes in perturbations],
+        np.int64,
+    )
 
 
 def run_screen(

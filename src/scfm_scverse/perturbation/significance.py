@@ -25,8 +25,39 @@ EXACT_PAIRS = 4000  # beyond which the exact rank-sum test takes seconds
 EXACT_DONORS = 12
 SAMPLED_FLIPS = 10_000
 MIN_DONORS = 3
+MIN_NULL = 3  # numbers that have a spread to speak of
 RANDOM_NUMBERS = 1 << 20  # held at a time
 _ROUNDING = 1e-10  # two sums of the same numbers differ by less, relative to the largest
+
+
+def among_genes_p(mean: float, null_means: NDArray[np.floating], alternative: Alternative = "two-sided") -> float:
+    """Test whether the mean of a perturbation is unusual among those of its null: genes, not cells, are the units.
+
+    A t test of one new number against a sample. Cells cannot make it surer than the genes of the null allow, which is
+    what a screen needs: genes differ among themselves, and with many cells each of them differs from their average.
+
+    Parameters
+    ----------
+    mean
+        Mean score of the perturbation over its cells.
+    null_means
+        [m]: those of the perturbations that it is compared with; NaN are left out.
+    alternative
+        ``"greater"`` asks whether the perturbation does more than its null.
+
+    Returns
+    -------
+    The p-value; NaN with fewer than 3 perturbations to compare with.
+    """
+    known = _known(null_means)
+    if len(known) < MIN_NULL or np.isnan(mean):
+        return np.nan
+    away, spread = mean - known.mean(), known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
+    if spread == 0:
+        return float(away == 0 or (away < 0 and alternative == "greater"))
+    t = away / spread
+    below = stdtr(len(known) - 1, -t if alternative == "greater" else -abs(t))
+    return float(below if alternative == "greater" else 2 * below)
 
 
 def rank_sum_p(

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .copies import Kind
-from .expression_space import ExpressionSpace
+from .expression_space import PlacedCells
 from .null import Null
 from .screen import Measured
 from .significance import donor_p, permutation_p, rank_sum_p
@@ -30,6 +29,7 @@ NUMBERS = (
     "baseline_shift",
 )
 """Numbers of each row; the shift to each state follows."""
+SMALLEST = 1e-300  # p-value that is told apart from 0
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,13 @@ class Testing:
     random_state: int
 
     def p_value(
-        self, at: int, cells: NDArray[np.int64], values: NDArray[np.float32], null: NDArray[np.float32]
+        self,
+        genes: NDArray[np.integer],
+        cells: NDArray[np.int64],
+        values: NDArray[np.float32],
+        null: NDArray[np.float32],
     ) -> float:
-        """Test values of some cells [q] against those of matched perturbations, [m, n] of all cells."""
+        """Test values of genes in some cells [q] against those of matched perturbations, [m, n] of all cells."""
         alternative: Literal["two-sided", "greater"] = "greater" if self.goal is None else "two-sided"
         if self.donors is not None:
             how: Literal["t", "permutation"] = "permutation" if self.test == "permutation" else "t"
@@ -67,8 +71,16 @@ class Testing:
             return donor_p(values, self.donors[cells], null.ravel(), donors, alternative=alternative, test=how)
         if self.test == "ranksum":
             return rank_sum_p(values, null.ravel(), alternative)
-        rng = np.random.default_rng((self.random_state, at))  # the same whatever was asked for beside it
+        # The same draws whatever was asked for beside it, and in whichever order.
+        rng = np.random.default_rng((self.random_state, *sorted(genes.tolist())))
         return permutation_p(values, null.ravel(), self.n_permutations, rng, alternative=alternative)
+
+    def n_donors(self, cells: NDArray[np.int64]) -> int:
+        """How many donors some cells are of; 0 if donors are not asked about."""
+        if self.donors is None:
+            return 0
+        donors = self.donors[cells]
+        return len(np.unique(donors[donors >= 0]))
 
 
 @dataclass(frozen=True)
@@ -77,27 +89,31 @@ class Baseline:
 
     Attributes
     ----------
-    space
-        Principal components of expression.
-    block
-        Linear values of the cells, CSR [n, g].
+    cells
+        The cells among principal components of expression.
     column_of
         int64 [v]: column of each gene of the vocabulary.
     states
-        float64 [s, c]: positions of the states, the goal first; ``None`` without states.
+        [s, c]: positions of the states, the goal first; ``None`` without states.
     """
 
-    space: ExpressionSpace
-    block: sp.csr_matrix
+    cells: PlacedCells
     column_of: NDArray[np.int64]
-    states: NDArray[np.float64] | None
+    states: NDArray[np.floating] | None
 
     def shift(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Effect, and shift to the first state, of each copy, both [m]."""
         columns = self.column_of[measured.copies.genes]
         factor = factor_of(measured.copies.kind, measured.copies.dose)
-        effect, shifts = self.space.shift(self.block, measured.copies.cell, columns, factor, self.states)
+        effect, shifts = self.cells.shift(measured.copies.cell, columns, factor, self.states)
         return effect, shifts[:, 0] if shifts.shape[1] else np.full(len(effect), np.nan)
+
+    def expression(self, measured: Measured) -> NDArray[np.float64]:
+        """Mean ``log1p`` of counts per 10,000 of the perturbed genes in the cell of each copy [m]."""
+        columns = self.column_of[measured.copies.genes]
+        row = np.repeat(measured.copies.cell, columns.shape[1])
+        values = np.asarray(self.cells.scaled[row, columns.ravel()]).reshape(columns.shape)
+        return np.asarray(np.log1p(values).mean(axis=1))
 
 
 def factor_of(kind: Kind, dose: float) -> float | Literal["largest"]:
@@ -108,12 +124,7 @@ def factor_of(kind: Kind, dose: float) -> float | Literal["largest"]:
 
 
 def summarise(
-    measured: Measured,
-    perturbations: list[NDArray[np.int32]],
-    null: Null,
-    baseline: Baseline,
-    testing: Testing,
-    expression: NDArray[np.float64],
+    measured: Measured, perturbations: list[NDArray[np.int32]], null: Null, baseline: Baseline, testing: Testing
 ) -> NDArray[np.float32]:
     """Summarise the perturbations of a part of a screen.
 
@@ -129,38 +140,35 @@ def summarise(
         The simple model.
     testing
         How they are tested.
-    expression
-        float64 [v]: mean log expression of each gene in the cells that hold it.
 
     Returns
     -------
     float32 [q, len(NUMBERS) + s].
     """
     effect, toward = baseline.shift(measured)
+    expression = baseline.expression(measured)
     scores = measured.score(testing.goal)
-    matched = null.matched([perturbations[at] for at in measured.perturbations.tolist()])
     n_states = measured.to_states.shape[1]
     rows = np.full((len(measured.perturbations), len(NUMBERS) + n_states), np.nan, np.float32)
-    for row, at, like in zip(rows, measured.perturbations.tolist(), matched, strict=True):
+    for row, at in zip(rows, measured.perturbations.tolist(), strict=True):
         here = np.flatnonzero((measured.perturbation == at) & ~np.isnan(scores))
         if not len(here):
             row[0] = 0
             continue
         cells = measured.copies.cell[here]
-        of_null = null.scores[like]
+        like = null.like(perturbations[at])
         means = null.means[like]
-        p = testing.p_value(at, cells, scores[here], of_null)
-        donors = 0 if testing.donors is None else len(np.unique(testing.donors[cells]))
+        p = testing.p_value(perturbations[at], cells, scores[here], null.scores[like])
         row[: len(NUMBERS)] = (
             len(here),
-            donors,
-            expression[perturbations[at]].mean(),
+            testing.n_donors(cells),
+            expression[here].mean(),
             measured.effect[here].mean(),
             measured.effect[here].std(),
             scores[here].mean(),
             _mean(means),
             _spread(means),
-            np.log10(max(p, 1e-300)),
+            np.log10(p if np.isnan(p) else max(p, SMALLEST)),
             _mean(effect[here]),
             _mean(toward[here]),
         )

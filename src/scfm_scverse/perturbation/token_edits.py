@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..tokens import Tokens
 from .baselines import Baselines, find_baselines
 from .copies import Copies, Mode
-from .edits import count_present, delete, overexpress
+from .edits import count_present, delete, drop_bare, overexpress
 from .holders import holders_of_tokens
 
 
@@ -29,8 +29,8 @@ class TokenEdits:
     context
         Tokens of a cell at most, special ones included.
     mode
-        ``"original"`` compares an overexpressed cell with one that is cut more than needed, as Geneformer's program
-        does.
+        ``"original"`` compares an overexpressed cell with one that is cut more than needed, and keeps a cell whose last
+        gene is deleted, as Geneformer's program does.
     """
 
     tokens: Tokens
@@ -47,7 +47,8 @@ class TokenEdits:
         """Make the tokens of copies."""
         taken = self.tokens.take(copies.cell)
         if copies.kind == "delete":
-            return delete(taken, copies.genes)
+            left = delete(taken, copies.genes)
+            return left if self.mode == "original" else drop_bare(left, self.special)
         return overexpress(taken, copies.genes, self.special, self.context)
 
     def compared_with(self, copies: Copies) -> Baselines:

@@ -106,7 +106,8 @@ def perturb(
         Predicted change of expression of ``genes_out``, in the units of the model (scfm-mini: log1p of counts per
         10,000; scGPT: bins; scFoundation: its log values at the target depth). The perturbed genes are left out.
     ``adata.obsm[model.spec.key_added]``
-        The embedding of the cells as they are, if it was not there.
+        The embedding of the cells as they are, if it was not there. Where one is there that was made in another way
+        (from another layer, in bfloat16), theirs goes to ``adata.obsm["X_{k}_unperturbed"]``.
     ``adata.uns["scfm"]["perturb"][k]``
         Perturbation, model, how many cells it changed, mean effect of each group.
 
@@ -156,14 +157,14 @@ def perturb(
         raise GeneMatchError(msg)
     running: dict[str, Any] = {"batch_size": batch_size, "device": device, "dtype": dtype}
     change = choose_genes(adata, work, affected, asked, running) if asked else None
-    base_key, embedding = unperturbed(adata, cell_model, key_added, reading, device, source)
+    base_key, embedding = unperturbed(adata, cell_model, key_added, reading, device, source, dtype)
     vectors, effect = _run(work, affected, reading, running, change, embedding)
     make_actual(adata)
     adata.obsm[slots["obsm"]], adata.obs[slots["obs"]] = vectors, effect
     if slots["layers"] in adata.layers:
         del adata.layers[slots["layers"]]  # of an earlier perturbation
     if change is not None:
-        adata.layers[slots["layers"]] = change.matrix(adata.shape)
+        adata.layers[slots["layers"]] = change.matrix()
     done = {
         "genes": names,
         "kind": kind,

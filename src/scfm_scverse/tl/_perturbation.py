@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -11,15 +10,18 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError
+from .._record import read_record
 from ..genes import resolve_genes
+from ..inference.device import choose_device, choose_dtype
 from ..models import CellModel, Wanted
 from ..models.base import check_wanted
 from ..perturbation import CountEdits, Edits, Kind, Reading, TokenEdits, special_tokens
-from ._embed import embed, embedding_of
+from ._embed import embed
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..inference.device import Dtype
     from ._query import Query
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -27,12 +29,12 @@ NOT_MEASURED, NOT_KNOWN = -1, -2
 WHY = {NOT_MEASURED: "not in the data", NOT_KNOWN: "not known to the model"}
 
 
-def check_kind(kind: str, dose: float) -> None:
+def check_kind(kind: str, dose: Any) -> None:
     """Stop where what is asked for is no perturbation, or contradicts itself."""
     if kind not in KINDS:
         msg = f"Found kind={kind!r}; expected one of {', '.join(map(repr, KINDS))}: one kind for all genes of a call."
         raise InputError(msg)
-    if isinstance(dose, bool) or not isinstance(dose, Real):
+    if isinstance(dose, bool) or not isinstance(dose, int | float | np.integer | np.floating):
         msg = f"Found dose={dose!r}; expected a number."
         raise InputError(msg)
     if kind in {"delete", "overexpress"} and dose != 1:
@@ -86,20 +88,36 @@ def reading_of(
 
 
 def unperturbed(
-    adata: AnnData, model: CellModel, key: str, reading: Reading, device: str, source: dict[str, Any]
+    adata: AnnData,
+    model: CellModel,
+    key: str,
+    reading: Reading,
+    device: str,
+    source: dict[str, Any],
+    dtype: Dtype = "float32",
 ) -> tuple[str, NDArray[np.float32]]:
-    """Key and embedding of the cells as they are; one that is not read as usual gets a key of its own."""
-    if reading.layer is None and reading.pooling is None:
-        return model.spec.key_added, embedding_of(adata, model, device, source)
-    own = f"X_{key}_unperturbed"
-    embed(
-        adata,
-        model=model,
-        key_added=own,
-        output_layer=reading.layer,
-        pooling=reading.pooling,
-        device=device,
-        **source,
+    """Key and embedding of the cells as they are: one that was made in the same way, else a new one.
+
+    A new one goes under the key of the model where that is free and the model is read as usual.
+    """
+    usual, own = model.spec.key_added, f"X_{key}_unperturbed"
+    how = source | {"output_layer": reading.layer, "pooling": reading.pooling}
+    for slot in (usual, own):
+        if slot in adata.obsm and _made_so(read_record(adata, "embed", slot) or {}, model, how, device, dtype):
+            return slot, adata.obsm[slot]
+    slot = usual if usual not in adata.obsm and reading.layer is None and reading.pooling is None else own
+    embed(adata, model=model, key_added=slot, device=device, dtype=dtype, **how)
+    return slot, adata.obsm[slot]
+
+
+def _made_so(written: dict[str, Any], model: CellModel, how: dict[str, Any], device: str, dtype: Dtype) -> bool:
+    """Whether an embedding was made by this model, in this way and as precisely."""
+    if written.get("model_id") != model.spec.id:
+        return False
+    where = choose_device(device)
+    made, asked = (
+        choose_dtype(name, where, bears_bfloat16=model.spec.bfloat16) for name in (written.get("dtype", "auto"), dtype)
     )
-    embedding: NDArray[np.float32] = adata.obsm[own]
-    return own, embedding
+    # The record names the organism that was found where none was given.
+    given = {name: value for name, value in how.items() if (name, value) != ("organism", None)}
+    return made == asked and all(written.get(name) == value for name, value in given.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,33 +30,40 @@ class PredictedChange:
     ----------
     columns
         int64 [v]: column of ``adata.var`` of each entry of the vocabulary, -1 for genes that are not kept.
+    shape
+        Cells and genes of the AnnData.
     """
 
-    def __init__(self, columns: NDArray[np.int64]) -> None:
-        self.columns = columns
-        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
+    def __init__(self, columns: NDArray[np.int64], shape: tuple[int, int]) -> None:
+        self.columns, self.shape = columns, shape
+        self._parts: list[sp.csr_matrix] = []
+        self._cells: list[NDArray[np.int64]] = []
 
     def add(self, cells: NDArray[np.int64], changes: GeneRows) -> None:
         """Keep changes in some cells; ``changes.cell`` counts in ``cells``."""
-        gene, values = changes.gene.cpu().numpy(), changes.values.cpu().numpy()
-        kept = values != 0
-        self._parts.append((cells[changes.cell.cpu().numpy()[kept]], self.columns[gene[kept]], values[kept]))
+        row, gene, values = (one.cpu().numpy() for one in (changes.cell, changes.gene, changes.values))
+        part = sp.csr_matrix((values, (row, self.columns[gene])), shape=(len(cells), self.shape[1]))
+        part.eliminate_zeros()
+        self._parts.append(part)
+        self._cells.append(cells)
 
-    def matrix(self, shape: tuple[int, int]) -> sp.csr_matrix:
+    def matrix(self) -> sp.csr_matrix:
         """Return all that was kept, cells x genes."""
-        if not self._parts:  # every cell lost its last gene
-            return sp.csr_matrix(shape, dtype=np.float32)
-        row, column, value = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        return sp.csr_matrix((value, (row, column)), shape=shape)
+        nothing = sp.csr_matrix((np.zeros(0, np.float32), np.zeros(0, np.int32), [0, 0]), shape=(1, self.shape[1]))
+        rows = sp.vstack([*self._parts, nothing], format="csr")
+        place = np.full(self.shape[0], rows.shape[0] - 1)
+        place[np.concatenate([*self._cells, np.zeros(0, np.int64)])] = np.arange(rows.shape[0] - 1)
+        whole: sp.csr_matrix = rows[place]
+        return whole
 
 
 def check_genes_out(genes_out: object, model: CellModel) -> int | list[str]:
     """Return how many genes, or which; 0 where the model decodes no expression."""
     decodes = "expression" in model.spec.outputs
-    if isinstance(genes_out, Integral) and not isinstance(genes_out, bool) and genes_out >= 0:
+    if isinstance(genes_out, int | np.integer) and not isinstance(genes_out, bool) and genes_out >= 0:
         return int(genes_out) if decodes else 0
-    names = [] if isinstance(genes_out, str) or not isinstance(genes_out, Iterable) else list(genes_out)
-    if not names or not all(isinstance(name, str) for name in names):
+    names = None if isinstance(genes_out, str) or not isinstance(genes_out, Iterable) else list(genes_out)
+    if names is None or not all(isinstance(name, str) for name in names):
         msg = f"Found genes_out={genes_out!r}; expected how many genes, 0 or more, or a list of their names."
         raise InputError(msg)
     if not decodes:
@@ -112,7 +118,7 @@ def choose_genes(
         strongest = _named(adata, genes_out, position)
     kept = np.full_like(columns, -1)
     kept[strongest] = columns[strongest]
-    return PredictedChange(kept)
+    return PredictedChange(kept, adata.shape)
 
 
 def _named(adata: AnnData, names: list[str], position: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -212,8 +212,10 @@ def groups_of(adata: AnnData, groupby: str | None) -> tuple[list[str], NDArray[n
 
 def positions_of_var(adata: AnnData, query: Query) -> NDArray[np.int32]:
     """Position in the model's vocabulary of each gene of ``adata.var``, whatever matrix was read, -1 for none."""
-    column = query.values.var.index.get_indexer(adata.var_names)
-    return np.where(column >= 0, query.columns.vocabulary[column], -1).astype(np.int32)
+    names, vocabulary = query.values.var.index, query.columns.vocabulary
+    first = np.flatnonzero(~names.duplicated())  # a name may stand twice
+    found = names[first].get_indexer(adata.var_names)
+    return np.where(found >= 0, vocabulary[first[found]], -1).astype(np.int32)
 
 
 def places(position: NDArray[np.int32], n_vocabulary: int) -> NDArray[np.int32]:

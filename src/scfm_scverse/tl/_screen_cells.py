@@ -58,11 +58,13 @@ def read_states(
         twice = next(name for at, name in enumerate(asked) if name in asked[:at])
         msg = f"Found {twice!r} twice among goal, start and alternative; expected different states."
         raise InputError(msg)
-    members = np.array([_in_state(adata, state_key, one) for one in asked])
-    return States(("goal", *(("start",) if start is not None else ()), *others), members)
+    members = np.array([in_state(adata, state_key, one) for one in asked])
+    columns = [str(name).replace("/", "_") for name in others]  # what files bear
+    return States(("goal", *(("start",) if start is not None else ()), *columns), members)
 
 
-def _in_state(adata: AnnData, state_key: str, name: str) -> NDArray[np.bool_]:
+def in_state(adata: AnnData, state_key: str, name: str) -> NDArray[np.bool_]:
+    """Which cells are in a state [n]; one at least."""
     column = adata.obs[state_key].astype(str)
     mask: NDArray[np.bool_] = (column == str(name)).to_numpy()
     if not mask.any():
@@ -80,7 +82,7 @@ def screened_cells(
     control: str | None,
 ) -> tuple[NDArray[np.bool_], list[tuple[str, ...]] | None]:
     """Which cells may be perturbed [n], and which perturbations a column of labels names."""
-    mask = np.ones(adata.n_obs, bool) if state_key is None or start is None else _in_state(adata, state_key, start)
+    mask = np.ones(adata.n_obs, bool) if state_key is None or start is None else in_state(adata, state_key, start)
     check_column(adata, "perturbation_key", perturbation_key)
     if perturbation_key is None:
         return mask, None
@@ -97,14 +99,15 @@ def draw_groups(
         raise InputError(msg)
     names, group = groups_of(adata, groupby)
     names = names or [EVERYTHING]
-    rng = np.random.default_rng(random_state)
     drawn = {}
     for at, name in enumerate(names):
         cells = np.flatnonzero(allowed & (group == at))
         if max_cells is not None and len(cells) > max_cells:
+            rng = np.random.default_rng((random_state, *name.encode()))  # the same whatever other groups there are
             cells = np.sort(rng.choice(cells, max_cells, replace=False))
-        drawn[name] = cells
-    if not any(map(len, drawn.values())):
+        if len(cells):
+            drawn[name] = cells
+    if not drawn:
         msg = "Found no cell to perturb; expected cells that are in the state start=, are controls and have a group."
         raise InputError(msg)
     return drawn

@@ -56,7 +56,10 @@ def plan_named(asked: Iterable[str | Sequence[str]], together: int, query: Query
     """
     named, unreadable = _read(asked)
     if not named and not unreadable:
-        msg = "Found no gene to perturb in genes=; expected names of genes, or None for all that are expressed."
+        msg = (
+            "Found no gene to perturb in genes= or perturbation_key=; expected names of genes, or neither of both for "
+            "all that are expressed."
+        )
         raise InputError(msg)
     if together > 1 and any(len(genes) > 1 for genes in named):
         example = "+".join(next(genes for genes in named if len(genes) > 1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,7 @@ from ..inference import Partial
 from ..inference.device import cpu_threads
 from ..io.blocks import take_rows
 from ..models import CellModel
-from ..perturbation import Kind, Reading
+from ..perturbation import Edits, Kind, Reading
 from ..perturbation.expression_space import ExpressionSpace
 from ..perturbation.group_screen import GroupScreen, Perturbations
 from ..perturbation.matching import ExpressionRanks, expression_ranks
@@ -26,15 +24,12 @@ from ..perturbation.summary import NUMBERS, Baseline, Testing
 from ._perturbation import edits_of
 from ._query import Query
 from ._screen_cells import States, state_means
+from ._screen_kept import Kept, digest
 from ._screen_plan import Planned
 
-TESTED, TOO_FEW, IN_NO_CELL, NO_GOAL, NOT_RUN = (
-    "tested",
-    "too few cells",
-    "expressed in no cell",
-    "no cells of a state",
-    "not run",
-)
+TESTED, NOT_RUN = "tested", "not run"
+TOO_FEW, IN_NO_CELL, NO_GOAL = "too few cells", "expressed in no cell", "no cells of a state"
+FEW_DONORS, NO_NULL = "too few donors", "no matched genes"
 ALWAYS, SHARE = 100, 0.06  # of a screen that are run exactly after a first ranking: so many, and this share at least
 
 
@@ -64,10 +59,8 @@ class Screen:
         What ranks the perturbations first, if anything, and how many of them are run exactly.
     device, batch_size
         How the model runs.
-    resume, made_from
-        Where finished work is kept, and what it depends on.
     kept
-        What was kept there so far.
+        Where finished work is kept; ``None`` keeps nothing.
     """
 
     query: Query
@@ -89,44 +82,63 @@ class Screen:
     n_exact: int | None
     device: str
     batch_size: int | None
-    resume: str | Path | None
-    made_from: dict[str, Any]
-    kept: list[Partial] = field(default_factory=list)
+    kept: Kept | None
 
 
 def run_group(
     screen: Screen, name: str, cells: NDArray[np.int64], within: NDArray[np.bool_], doses: list[float]
 ) -> pd.DataFrame:
     """Screen some cells of a group [n]: one row a perturbation and dose."""
-    edits = edits_of(
-        screen.model,
-        screen.query,
-        block := take_rows(screen.query.values.matrix, cells),
-        screen.kind,
-        None if screen.totals is None else screen.totals[cells],
-    )
+    block = take_rows(screen.query.values.matrix, cells)
+    totals = None if screen.totals is None else screen.totals[cells]
+    edits = edits_of(screen.model, screen.query, block, screen.kind, totals)
+    if screen.every:
+        expressed = _count_cells(screen, edits, "delete") >= screen.min_cells
+        screen = replace(screen, planned=[screen.planned[at] for at in np.flatnonzero(expressed).tolist()])
+    table = _frame(screen, name, _count_cells(screen, edits, screen.kind))
+    vectors, positions, has_states = states_of(screen, within)
+    if not has_states:
+        table.loc[table["status"] == "", "status"] = NO_GOAL
+    left = np.flatnonzero(table["status"] == "")
+    tables = [table.assign(dose=dose) for dose in doses]
+    if len(left):
+        group = _group_screen(screen, edits, block, cells, vectors, positions)
+        made_from = {"cells": digest(cells, block.data, block.indices, block.indptr, totals, vectors, positions)}
+        for dose, of_dose in zip(doses, tables, strict=True):
+            _run_dose(screen, group, of_dose, left, dose, made_from)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _count_cells(screen: Screen, edits: Edits, kind: Kind) -> NDArray[np.int64]:
+    """How many cells each perturbation changes."""
     n_cells = np.zeros(len(screen.planned), np.int64)
     runnable = np.array([at for at, one in enumerate(screen.planned) if not one.fault], np.int64)
-    n_cells[runnable] = count_copies(edits, [screen.planned[at].genes for at in runnable.tolist()], screen.kind)
-    vectors, positions, has_states = _states_of(screen, within)
-    enough = runnable[n_cells[runnable] >= screen.min_cells]
-    tables = []
-    for dose in doses:
-        table = _frame(screen, name, dose, n_cells)
-        if has_states and len(enough):
-            group = _group_screen(screen, edits, block, cells, vectors, positions)
-            asked = [screen.planned[at].genes for at in enough.tolist()]
-            chosen, estimate = _shortlist(screen, group, asked, dose)
-            table.loc[enough, "first_order"] = estimate
-            table.loc[enough, "status"] = NOT_RUN
-            table.loc[enough[chosen], "status"] = TESTED
-            rows = _run(screen, group, name, [asked[at] for at in chosen.tolist()], dose)
-            table.loc[enough[chosen], _columns(screen)] = rows
-        elif not has_states:
-            table.loc[table["status"] == "", "status"] = NO_GOAL
-        table = table[n_cells >= screen.min_cells] if screen.every else table
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    alive = np.flatnonzero(edits.tokens.lengths > 0)
+    n_cells[runnable] = count_copies(edits, [screen.planned[at].genes for at in runnable.tolist()], kind, alive)
+    return n_cells
+
+
+def _run_dose(
+    screen: Screen,
+    group: GroupScreen,
+    table: pd.DataFrame,
+    left: NDArray[np.int64],
+    dose: float,
+    made_from: dict[str, str],
+) -> None:
+    """Fill the rows of a table that can be run."""
+    asked = [screen.planned[at].genes for at in left.tolist()]
+    name = str(table["group"].iloc[0])
+    chosen, estimate = _shortlist(screen, group, asked, name, dose, made_from)
+    rows = _run(screen, group, [asked[at] for at in chosen.tolist()], name, dose, made_from)
+    table.loc[left, "first_order"] = estimate
+    table.loc[left, "status"] = NOT_RUN
+    table.loc[left[chosen], _columns(screen)] = rows
+    n_left, null_mean, log10_p = (rows[:, NUMBERS.index(name)] for name in ("n_cells", "null_mean", "log10_p"))
+    few = n_left < screen.min_cells
+    conditions = [few, np.isnan(null_mean), np.isnan(log10_p)]
+    table.loc[left[chosen], "status"] = np.select(conditions, [TOO_FEW, NO_NULL, FEW_DONORS], TESTED)
+    table.loc[left[chosen[few]], _columns(screen)[1:]] = np.nan  # cells that lose their last gene do not count
 
 
 def linear_values(block: sp.csr_matrix, base: float) -> sp.csr_matrix:
@@ -145,7 +157,7 @@ def columns_of(query: Query, n_genes: int) -> NDArray[np.int64]:
     return column
 
 
-def _states_of(
+def states_of(
     screen: Screen, within: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, bool]:
     """Mean of each state's cells in the embedding and in principal components, and whether each state has cells."""
@@ -157,7 +169,7 @@ def _states_of(
 
 def _group_screen(
     screen: Screen,
-    edits: Any,
+    edits: Edits,
     block: sp.csr_matrix,
     cells: NDArray[np.int64],
     vectors: NDArray[np.float32] | None,
@@ -173,7 +185,7 @@ def _group_screen(
         reading=replace(screen.reading, states=vectors),
         kind=screen.kind,
         ranks=ExpressionRanks(ranks.rank[column_of], ranks.expression[column_of], ranks.share[column_of]),
-        baseline=Baseline(screen.space, linear, column_of, positions),
+        baseline=Baseline(screen.space.place(linear), column_of, positions),
         testing=testing,
         device=screen.device,
         batch_size=screen.batch_size,
@@ -185,56 +197,48 @@ def _columns(screen: Screen) -> list[str]:
     return [*NUMBERS, *(f"shift_{name}" for name in states)]
 
 
-def _frame(screen: Screen, group: str, dose: float, n_cells: NDArray[np.int64]) -> pd.DataFrame:
+def _frame(screen: Screen, group: str, n_cells: NDArray[np.int64]) -> pd.DataFrame:
     """Build the table of what was asked for, without any number yet."""
-    faults = [one.fault for one in screen.planned]
     few = np.where(n_cells == 0, IN_NO_CELL, np.where(n_cells < screen.min_cells, TOO_FEW, ""))
-    table = pd.DataFrame({"perturbation": [one.name for one in screen.planned], "kind": screen.kind, "dose": dose})
+    table = pd.DataFrame({"perturbation": [one.name for one in screen.planned], "kind": screen.kind, "dose": np.nan})
     table["group"] = group
     table[_columns(screen)] = np.nan
     table["first_order"] = np.nan
-    table["status"] = [fault or found for fault, found in zip(faults, few.tolist(), strict=True)]
+    table["status"] = [one.fault or found for one, found in zip(screen.planned, few.tolist(), strict=True)]
     table["n_cells"] = n_cells.astype(np.float64)
     return table
 
 
 def _shortlist(
-    screen: Screen, group: GroupScreen, asked: Perturbations, dose: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    screen: Screen, group: GroupScreen, asked: Perturbations, name: str, dose: float, made_from: dict[str, str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which perturbations are run exactly, and what the first ranking says of each."""
     everyone = np.arange(len(asked))
     n_exact = screen.n_exact or max(ALWAYS, int(np.ceil(SHARE * len(asked))))
     if screen.first is None or len(asked) <= n_exact:
-        return everyone, np.full(len(asked), np.nan)
+        return everyone, np.full(len(asked), np.nan, np.float32)
     goal = group.testing.goal
     if screen.first == "gradient":
-        from ..perturbation.first_order import first_order
-
         n_cells = len(group.edits.tokens)
-        with cpu_threads(), progress_bar(n_cells, unit="cell", label="ranking by gradient") as advance:
-            found = first_order(
-                group.model, group.edits.tokens, group.reading, goal=goal, device=group.device, advance=advance
-            )
-        estimate = np.array([found.mean[0][genes].sum() for genes in asked]) * dose
+        with progress_bar(n_cells, unit="cell", label=f"{name}: ranking by gradient") as advance:
+            estimate = group.estimate(asked, dose, advance)
     else:
-        total = int(count_copies(group.edits, asked, group.kind).sum())
-        with cpu_threads(), progress_bar(total, unit="copy", label="ranking in bfloat16") as advance:
-            estimate = group.rank_first(asked, dose, "bfloat16", advance)
+        keep = _part(screen, "first", name, dose, made_from, asked)
+        total = _copies_left(group, asked, keep)
+        with cpu_threads(), progress_bar(total, unit="copy", label=f"{name}: ranking in bfloat16") as advance:
+            estimate = group.rank_first(asked, dose, "bfloat16", keep, advance)
     strength = np.nan_to_num(np.abs(estimate) if goal is not None else estimate, nan=-np.inf)
     return np.sort(np.argsort(-strength, kind="stable")[:n_exact]), estimate
 
 
-def _run(screen: Screen, group: GroupScreen, name: str, chosen: Perturbations, dose: float) -> NDArray[np.float32]:
+def _run(
+    screen: Screen, group: GroupScreen, chosen: Perturbations, name: str, dose: float, made_from: dict[str, str]
+) -> NDArray[np.float32]:
     """Run perturbations and what they are compared with; rows are kept on disk on the way, if asked for."""
-    drawn = group.draw(screen.n_null, chosen, screen.min_cells)
-    total = int(count_copies(group.edits, drawn + chosen, group.kind).sum())
-    made_from = screen.made_from | {"group": name, "dose": dose, "genes": _digest(chosen), "null": _digest(drawn)}
-    place = hashlib.sha256(f"{name}\n{dose}".encode()).hexdigest()[:12]
-    of_null, of_screen = (
-        None if screen.resume is None else Partial(Path(screen.resume) / f"{place}-{what}", made_from, len(some))
-        for what, some in (("null", drawn), ("screen", chosen))
-    )
-    screen.kept.extend(one for one in (of_null, of_screen) if one is not None)
+    drawn = group.draw(screen.n_null, set(map(len, chosen)), screen.min_cells)
+    of_null = _part(screen, "null", name, dose, made_from, drawn)
+    of_screen = _part(screen, "screen", name, dose, made_from, chosen)
+    total = _copies_left(group, drawn, of_null) + _copies_left(group, chosen, of_screen)
     label = f"{name}: {len(chosen):,} perturbations" + (f" at dose {dose:g}" if dose != 1 else "")
     say(f"{label} of {len(group.edits.tokens):,} cells, {total:,} edited copies")
     with cpu_threads(), progress_bar(total, unit="copy", label=label) as advance:
@@ -242,5 +246,17 @@ def _run(screen: Screen, group: GroupScreen, name: str, chosen: Perturbations, d
         return group.test(chosen, dose, null, of_screen, advance)
 
 
-def _digest(perturbations: Perturbations) -> str:
-    return hashlib.sha256("|".join(",".join(map(str, genes.tolist())) for genes in perturbations).encode()).hexdigest()
+def _part(
+    screen: Screen, what: str, name: str, dose: float, made_from: dict[str, str], perturbations: Perturbations
+) -> Partial | None:
+    """Where rows of some perturbations are kept, if they are."""
+    if screen.kept is None:
+        return None
+    made_from = made_from | {"group": name, "dose": str(dose), "perturbations": digest(*perturbations)}
+    return screen.kept.part(what, made_from, len(perturbations))
+
+
+def _copies_left(group: GroupScreen, perturbations: Perturbations, keep: Partial | None) -> int:
+    """How many copies of cells are still to be run."""
+    left = [genes for at, genes in enumerate(perturbations) if keep is None or not keep.done[at]]
+    return int(count_copies(group.edits, left, group.kind).sum())

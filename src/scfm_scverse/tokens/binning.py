@@ -220,9 +220,31 @@ def _ranks(
             ranks[k] = (number << np.uint64(32)) | (number >> np.uint64(32))
 
 
+@_compiled("uint64[::1](int64[::1], int32[::1], float32[::1], int32[::1], int64[::1], uint64)")
+def cell_keys(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    seen: NDArray[np.int64],
+    seed: np.uint64,
+) -> NDArray[np.uint64]:
+    """Return a number for the set of genes of the vocabulary that each row expresses; ``seen`` as of the tokens."""
+    keys = np.empty(len(indptr) - 1, np.uint64)
+    longest = 1
+    for cell in range(len(keys)):
+        longest = max(longest, indptr[cell + 1] - indptr[cell])
+    ids, values = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.float32)
+    for cell in range(len(keys)):
+        at = slice(indptr[cell], indptr[cell + 1])
+        found = _gather(indices[at], data[at], columns, seen, ids, values)
+        keys[cell] = _cell_key(ids[:found], seed)
+    return keys
+
+
 @_compiled(
     "Tuple((int64[::1], int32[::1], float32[::1]))(int64[::1], int32[::1], float32[::1], int32[::1], int64[::1], "
-    "float64[::1], uint64, int64, int64, int64, int32, float32)"
+    "float64[::1], uint64[::1], int64, int64, int64, int32, float32)"
 )
 def binned_tokens(  # noqa: PLR0917 (compiled functions take no keywords)
     indptr: NDArray[np.int64],
@@ -231,7 +253,7 @@ def binned_tokens(  # noqa: PLR0917 (compiled functions take no keywords)
     columns: NDArray[np.int32],
     seen: NDArray[np.int64],
     shares: NDArray[np.float64],
-    seed: np.uint64,
+    keys: NDArray[np.uint64],
     place: int,
     top: int,
     room: int,
@@ -240,9 +262,9 @@ def binned_tokens(  # noqa: PLR0917 (compiled functions take no keywords)
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Tokens of each row: one in front, then the genes of the vocabulary with their bins, ``room`` of them at most.
 
-    ``place`` is where in its range the bin of a tied value lies, from the highest (0) to the lowest (2**32), or -1 to
-    draw it. ``top`` is 1 to keep the largest values of a longer row, 0 to draw them. ``seen`` is empty where no two
-    columns are one gene, else a -1 for each gene.
+    ``keys`` decide what is drawn in each row. ``place`` is where in its range the bin of a tied value lies, from the
+    highest (0) to the lowest (2**32), or -1 to draw it. ``top`` is 1 to keep the largest values of a longer row, 0 to
+    draw them. ``seen`` is empty where no two columns are one gene, else a -1 for each gene.
     """
     n = len(indptr) - 1
     out_indptr = np.zeros(n + 1, np.int64)
@@ -260,7 +282,7 @@ def binned_tokens(  # noqa: PLR0917 (compiled functions take no keywords)
         if found > 0:
             ids, bins = ids[:found], out_bins[end + 1 : end + 1 + found]
             _ranges(values[:found], shares, highest[:found], ties[:found], work, table)
-            key = _cell_key(ids, seed)
+            key = keys[cell]
             for k in range(found):
                 part = _token_number(key, ids[k]) >> np.uint64(32) if place < 0 else np.uint64(place)
                 bins[k] = highest[k] - np.int64((part * np.uint64(ties[k])) >> np.uint64(32))

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .binning import binned_tokens
+from .binning import binned_tokens, cell_keys
 from .blocks import measured_genes, parts_of
 from .tokens import Tokens
 
@@ -69,15 +69,13 @@ class Bins:
     sampling: Sampling = "hash"
     seed: int = 0
 
-    def __call__(self, block: sp.csr_matrix) -> Tokens:
-        """Tokenise a canonical CSR block of positive values, [n, g]."""
+    def __call__(self, block: sp.csr_matrix, keys: NDArray[np.uint64] | None = None) -> Tokens:
+        """Tokenise a canonical CSR block of positive values, [n, g]; ``keys`` [n] draw as for other cells."""
         indptr, ids, bins = binned_tokens(
-            # A logarithm changes no bin, but logarithms cannot be added.
-            *parts_of(block, self.base if self._shared else 0.0),
-            self.columns,
-            np.full(self.n_genes if self._shared else 0, -1, np.int64),
+            *self._parts(block),
+            self._unseen,
             shares_of_edges(self.n_bins),
-            np.uint64(self.seed),
+            self.keys(block) if keys is None else keys,
             _PLACE[self.ties],
             int(self.sampling == "top"),
             self.max_length - 1,
@@ -85,6 +83,21 @@ class Bins:
             self.first_value,
         )
         return Tokens(indptr, ids, bins, self.measured)
+
+    def keys(self, block: sp.csr_matrix) -> NDArray[np.uint64]:
+        """Return what decides the draws of each cell: its set of expressed genes, and the seed, as a number [n]."""
+        keys: NDArray[np.uint64] = cell_keys(*self._parts(block), self._unseen, np.uint64(self.seed))
+        return keys
+
+    def _parts(
+        self, block: sp.csr_matrix
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+        # A logarithm changes no bin, but logarithms cannot be added.
+        return *parts_of(block, self.base if self._shared else 0.0), self.columns
+
+    @property
+    def _unseen(self) -> NDArray[np.int64]:
+        return np.full(self.n_genes if self._shared else 0, -1, np.int64)
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:

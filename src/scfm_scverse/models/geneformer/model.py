@@ -106,6 +106,18 @@ class Geneformer:
                 attention = attention_rows(network.encoder, network.embed(ids, spans), ids, spans, want.attention)
         return Encoded(cell=cell, gene=gene, attention=attention)
 
+    def sensitivity(
+        self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], torch.Tensor], *, device: torch.device
+    ) -> torch.Tensor:
+        """Return the change of each score, to first order, as each token is taken out of its cell, [k, t]."""
+        from .sensitivity import sensitivity
+
+        check_wanted(self.spec, want)
+        network, ids, spans = self.prepare(minibatch, device, torch.float32)
+        n_layers = self.spec.n_layers + 1 + (AUTHORS_LAYER if want.layer is None else want.layer)
+        special, cls = self._special.to(device)[ids], (want.pooling or self.spec.poolings[0]) == "cls"
+        return sensitivity(network, ids, spans, special, scores, n_layers=n_layers, cls=cls)
+
     def predict_classes(
         self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype
     ) -> tuple[torch.Tensor, ...]:

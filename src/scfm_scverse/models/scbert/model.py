@@ -19,6 +19,7 @@ from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...nn import Copies, state_of
 from ...nn.favor import KeySums
 from ...nn.identity import hash_network
+from ...nn.presence import gradients
 from ...tokens import Tokens
 from ...tokens.levels import Levels
 from ..base import Columns, Encoded, ModelSpec, Wanted, check_wanted
@@ -156,6 +157,29 @@ class ScBERT:
                 published = self.mode == "original"
                 attention = linear_attention_rows(network.performer, x, want.attention, behind=published)
         return Encoded(cell=cell, gene=gene, attention=attention)
+
+    def sensitivity(
+        self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], Tensor], *, device: torch.device
+    ) -> Tensor:
+        """Return the change of each score, to first order, as the level of each token becomes 0, [k, t].
+
+        That is no small step for the row itself, so that the derivative is taken halfway. The others keep their levels.
+        """
+        check_wanted(self.spec, want)
+        network = self._copies.on(device, torch.float32)
+        n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
+        cells = torch.from_numpy(np.repeat(np.arange(len(minibatch)), minibatch.lengths)).to(device)
+        ids = torch.from_numpy(minibatch.ids).to(device, torch.int64)
+        with torch.no_grad():
+            x, _ = self._filled(network, minibatch, device, torch.float32)
+            levels = torch.from_numpy(minibatch.values).to(device, torch.int64)
+            step = network.token_emb.weight[0] - network.token_emb(levels)
+            x[cells, ids] += step / 2
+        hidden = network.encode(x.requires_grad_(), n_layers=n_layers)
+        cell = hidden[:, -1] if (want.pooling or POOLINGS[0]) == "last" else hidden.mean(1)
+        (of_x,) = gradients(scores(Encoded(cell=cell, gene=panel_rows(hidden[:, :-1]))), (x,))
+        change: Tensor = (of_x[:, cells, ids] * step).sum(-1)
+        return change
 
     def logits(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Scores of the tokens 0 to 5 (levels) and 6 (mask) at every position, [b, v, 7]; only if pretrained."""

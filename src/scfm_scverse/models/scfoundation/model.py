@@ -180,6 +180,27 @@ class ScFoundation:
                 attention = attention_rows(transformer.encoder, x, rows.positions, rows.spans, want.attention)
             return Encoded(cell, gene, expression, attention)
 
+    def sensitivity(
+        self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], Tensor], *, device: torch.device
+    ) -> Tensor:
+        """Return the change of each score, to first order, as each gene is taken out of its cell, [k, t].
+
+        Raises
+        ------
+        InputError
+            The vectors of genes are wanted, which come from the decoder.
+        """
+        from .sensitivity import sensitivity
+
+        check_wanted(self.spec, want)
+        if want.outputs != {"cell"}:
+            msg = f"Found the outputs {sorted(want.outputs)}; expected vectors of cells alone, without the decoder."
+            raise InputError(msg)
+        n_layers = None if want.layer in {None, -1} else self.spec.n_layers + 1 + (want.layer or 0)
+        networks = self._embedding.on(device, torch.float32), self._transformer.on(device, torch.float32)
+        how = want.pooling or POOLINGS[0]
+        return sensitivity(*networks, minibatch, scores, self.options, n_layers=n_layers, how=how)
+
     def decoder_attention(
         self, minibatch: Tokens, wanted: Attention, *, device: torch.device, dtype: torch.dtype
     ) -> AttentionRows:

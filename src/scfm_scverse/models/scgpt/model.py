@@ -18,6 +18,7 @@ from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...io.safetensors import hash_tensors
 from ...nn import Copies, Spans
+from ...nn.presence import encode_present, gradients, mean_present
 from ...tokens import Tokens
 from ...tokens.bins import Bins
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Output, Wanted, check_wanted
@@ -134,6 +135,29 @@ class Scgpt:
                 attention = attention_rows(encoder, x, ids, spans, want.attention)
         return Encoded(cell=cell, gene=gene, expression=expression, attention=attention)
 
+    def sensitivity(
+        self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], Tensor], *, device: torch.device
+    ) -> Tensor:
+        """Return the change of each score, to first order, as each token is taken out of its cell, [k, t].
+
+        The other genes keep their bins, and ``mode="original"`` its padding out of the vectors of cells.
+        """
+        check_wanted(self.spec, want)
+        network = self._copies.on(device, torch.float32)
+        ids, spans = (
+            torch.from_numpy(minibatch.ids.astype(np.int64)).to(device),
+            Spans(tuple(minibatch.lengths.tolist())),
+        )
+        values = torch.from_numpy(minibatch.values).to(device)
+        absent = torch.zeros(len(ids), device=device, requires_grad=True)
+        n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
+        x = network.embed(network.encoder(ids), values, self._batches(len(ids), device)).detach()
+        hidden = encode_present(network.transformer_encoder, x, spans, absent, n_layers=n_layers)
+        is_gene = ~self._special.to(device)[ids]
+        gene = GeneRows(spans.cells.to(device)[is_gene], ids[is_gene], hidden[is_gene])
+        cell = pool(hidden, values, is_gene, spans, want.pooling or self.spec.poolings[0], absent)
+        return gradients(scores(Encoded(cell=cell, gene=gene)), (absent,))[0]
+
     def _pool_originally(
         self, network: ScgptNetwork, x: Tensor, values: Tensor, spans: Spans, n_layers: int, pooling: str
     ) -> Tensor:
@@ -160,13 +184,17 @@ class Scgpt:
         return torch.from_numpy(np.isin(self.spec.genes, (PAD, CLS, EOC)))
 
 
-def pool(hidden: Tensor, values: Tensor, is_gene: Tensor, spans: Spans, how: str) -> Tensor:
-    """Vector of each cell, [t, d] -> float32 [b, d]."""
+def pool(
+    hidden: Tensor, values: Tensor, is_gene: Tensor, spans: Spans, how: str, absent: Tensor | None = None
+) -> Tensor:
+    """Vector of each cell, [t, d] -> float32 [b, d]; ``absent`` tokens [t] weigh less."""
     if how == "cls":
         return _unit(hidden[spans.starts.to(hidden.device)])
     genes = Spans(tuple(int(part.sum()) for part in torch.split(is_gene, list(spans.lengths))))
     rows = hidden[is_gene].float()
-    return genes.mean(rows) if how == "mean" else _unit(genes.mean(rows * values[is_gene].float()[:, None]))
+    rows = rows if how == "mean" else rows * values[is_gene].float()[:, None]
+    mean = genes.mean(rows) if absent is None else mean_present(rows, genes, absent[is_gene])
+    return mean if how == "mean" else _unit(mean)
 
 
 def _unit(rows: Tensor) -> Tensor:
