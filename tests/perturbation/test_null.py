@@ -56,4 +56,4 @@ def test_scores_stand_at_their_perturbation_and_cell() -> None:
     to_states = np.array([[0.1, 1], [0.2, 2], [0.3, 3]], np.float32)
     part = Measured(np.array([4, 7]), copies, np.array([4, 4, 7]), np.array([7, 8, 9], np.float32), to_states)
     np.testing.assert_array_equal(score_matrix(part, 3, None), [[7, np.nan, 8], [np.nan, 9, np.nan]])
-    np.testing.assert_array_equal(score_matrix(part, 3, 1), [[1, np.nan, 2], [np.nan, 3, np.nan]])
+    np.testing.assert_array_equal(score_matrix(part, 3, (0.0, 1.0)), [[1, np.nan, 2], [np.nan, 3, np.nan]])

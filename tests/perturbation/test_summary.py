@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.stats import mannwhitneyu
 
 from scfm_scverse.perturbation import ExpressionSpace, permutation_p, rank_sum_p, summary
 from scfm_scverse.perturbation.copies import Copies
 from scfm_scverse.perturbation.null import Null
 from scfm_scverse.perturbation.screen import Measured
+from scfm_scverse.perturbation.significance import Alternative
 from scfm_scverse.perturbation.summary import NUMBERS, Baseline, factor_of, summarise
 
 RNG = np.random.default_rng(0)
@@ -21,13 +23,25 @@ GENES = np.array([8, 2], np.int32)
 
 def judged(**given: object) -> summary.Testing:
     return summary.Testing(
-        **{"goal": None, "test": "ranksum", "n_permutations": 99, "donors": None, "random_state": 0} | given
+        **{"towards": None, "test": "ranksum", "n_permutations": 99, "donors": None, "random_state": 0} | given
     )  # type: ignore[arg-type]
 
 
 def test_effects_are_tested_on_one_side_and_shifts_on_two() -> None:
     assert judged().p_value(GENES, CELLS, VALUES, NULL) == rank_sum_p(VALUES, NULL.ravel(), "greater")
-    assert judged(goal=0).p_value(GENES, CELLS, VALUES, NULL) == rank_sum_p(VALUES, NULL.ravel(), "two-sided")
+    assert judged(towards=(1.0,)).p_value(GENES, CELLS, VALUES, NULL) == rank_sum_p(VALUES, NULL.ravel(), "two-sided")
+
+
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+@pytest.mark.parametrize("ties", [True, False])
+def test_p_values_of_cells_are_those_of_scipy(alternative: Alternative, ties: bool) -> None:
+    rng = np.random.default_rng(1)
+    for n, k in rng.integers(1, 90, (60, 2)).tolist():
+        values, null = (rng.integers(0, 20, size) + (0 if ties else rng.random(size)) for size in (n, k))
+        method = "auto" if n * k <= 4000 else "asymptotic"
+        expected = mannwhitneyu(values, null, alternative=alternative, method=method).pvalue
+        found = rank_sum_p(values.astype(float), null.astype(float), alternative)
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-14)
 
 
 def test_draws_depend_on_the_genes_and_the_seed_alone() -> None:

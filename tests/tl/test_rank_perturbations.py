@@ -56,7 +56,7 @@ def test_table_has_one_row_a_perturbation_strongest_first(cells: AnnData) -> Non
     table = rank(cells, groupby="cell_type", **STATES)
     assert table.columns.tolist() == [
         *("perturbation", "kind", "dose", "group", "n_cells", "n_donors", "expression", "effect", "effect_sd"),
-        *("score", "null_mean", "null_sd", "z", "p_value", "fdr", "baseline_effect", "baseline_shift"),
+        *("score", "score_sd", "null_mean", "null_sd", "z", "p_value", "fdr", "baseline_effect", "baseline_shift"),
         *("shift_goal", "shift_start", "first_order", "status"),
     ]
     assert len(table) == 3 * len(ASKED)
@@ -209,9 +209,15 @@ def test_donors_are_the_units_of_the_test(cells: AnnData) -> None:
     cells.obs["donor"] = pd.Categorical(np.array(["a", "b", "c", "d", None], object)[np.arange(cells.n_obs) % 5])
     table = rank(cells, donor_key="donor", max_cells=None)
     assert (table["n_donors"] == 4).all()
+    by_gene = rank(cells, max_cells=None)
+    columns = ["perturbation", "p_value"]
+    both = table[columns].merge(by_gene[columns], on="perturbation")
+    assert (both["p_value_x"] >= both["p_value_y"]).all()  # both must hold
+    assert (both["p_value_x"] > both["p_value_y"]).any()
+    table = rank(cells, donor_key="donor", max_cells=None, test="ranksum")
     flips = rank(cells, donor_key="donor", max_cells=None, test="permutation")
     np.testing.assert_allclose(flips["p_value"] * 16, np.round(flips["p_value"] * 16), rtol=1e-6)
-    by_cell = rank(cells, max_cells=None)
+    by_cell = rank(cells, max_cells=None, test="ranksum")
     assert (table.set_index("perturbation")["p_value"] > by_cell.set_index("perturbation")["p_value"]).mean() > 0.5
     assert (by_cell["n_donors"] == 0).all()
 

@@ -115,7 +115,7 @@ def test_gene_without_others_to_compare_with(adata: AnnData) -> None:
     adata.X[np.arange(adata.n_obs), np.arange(adata.n_obs)] = 3  # a gene of its own in each cell
     adata.X[:, GENES.index("B2M")] += 1
     adata.X[:, GENES.index("CD74")] += 2
-    table = rank(adata, ["B2M", "CD74+B2M"], min_cells=30).set_index("perturbation")
+    table = rank(adata, ["B2M", "CD74+B2M"], min_cells=30, test="ranksum").set_index("perturbation")
     assert table["status"].to_dict() == {"B2M": "tested", "CD74+B2M": "no matched genes"}
     assert np.isfinite(table["effect"]).all()
     assert np.isnan(table["p_value"]["CD74+B2M"])
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no dose": ({"kind": "inhibit", "dose": []}, "different numbers"),
     "unknown kind": ({"kind": "knockout"}, "Found kind='knockout'; expected one of 'delete'"),
     "kinds": ({"kind": ["delete", "inhibit"]}, "one kind for all genes of a call"),
-    "unknown test": ({"test": "t"}, "expected 'ranksum' or 'permutation'"),
+    "unknown test": ({"test": "t"}, "expected 'genes', 'ranksum' or 'permutation'"),
     "unknown screen": ({"screen": "float16"}, "Found screen='float16'"),
     "gradient of what is raised": ({"kind": "overexpress", "screen": "gradient"}, "to delete or inhibit"),
     "exact without screen": ({"n_exact": 5}, "Found n_exact=5 without screen="),

@@ -175,6 +175,7 @@ def test_closure_is_called_with_gradients_enabled() -> None:
         ({"rank": 4, "update_proj_gap": 0.5}, {}, "update_proj_gap is 0.5"),
         ({"rank": 4, "proj_type": "both"}, {}, "proj_type is 'both'"),
         ({"rowwise": True}, {"compat": "released"}, "rowwise"),
+        ({"rowwise": True, "rank": 2}, {}, "rowwise"),
         ({}, {"correct_bias": False}, "correct_bias"),
         ({}, {"compat": "released", "moments": "8bit"}, "moments"),
     ],
@@ -182,3 +183,12 @@ def test_closure_is_called_with_gradients_enabled() -> None:
 def test_what_cannot_be_is_refused(groups: dict[str, Any], options: dict[str, Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         GaLoreAdamW([{"params": [nn.Parameter(torch.ones(4, 4))], **groups}], **options)
+
+
+def test_several_processes_cannot_use_gradients_in_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    param = nn.Parameter(torch.ones(4, 4))
+    GaLoreAdamW([param])
+    with pytest.raises(InputError, match="other processes"):
+        GaLoreAdamW([param], in_backward="project")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from scfm_scverse.training import GaLoreAdamW
+from scfm_scverse.training.projection import PROJ_TYPES
 from scfm_scverse.training.rounding import add_product_, round_to_bfloat16
 
 
@@ -38,6 +40,23 @@ def test_product_is_added_block_by_block() -> None:
     add_product_(weight, a, b, keep=0.9, add=0.1, rng=rng())
     torch.testing.assert_close(weight.float(), expected, rtol=1 / 128, atol=1e-6)
     assert abs(float((weight.float() - expected).mean())) < 1e-4
+
+
+@pytest.mark.parametrize("proj_type", PROJ_TYPES)
+def test_steps_of_bfloat16_weights_are_near_those_of_float32(proj_type: str) -> None:
+    weights = []
+    for dtype in (torch.float32, torch.bfloat16):
+        param = nn.Parameter(torch.zeros(40, 30, dtype=dtype))
+        optimizer = GaLoreAdamW([{"params": [param], "rank": 1, "proj_type": proj_type}], lr=0.01, eps=1e-3)
+        grad = torch.outer(torch.linspace(-1, 1, 40), torch.linspace(0, 1, 30))
+        for _ in range(10):
+            param.grad = grad.to(dtype)
+            optimizer.step()
+        state = optimizer.state[param]
+        assert state["exp_avg"].dtype == state["exp_avg_sq"].dtype == torch.float32
+        assert {state[side].dtype for side in ("left", "right") if side in state} == {dtype}
+        weights.append(param.detach().float())
+    assert float((weights[1] - weights[0]).norm() / weights[0].norm()) < 0.02
 
 
 def test_many_small_steps_of_bfloat16_weights_add_up() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scfm_scverse.training import GaLoreAdamW, galore_param_groups
 from support import run_python
@@ -43,6 +44,44 @@ def test_state_in_8_bits_is_as_small_as_the_formula_says() -> None:
     optimizer.step()
     assert state_bytes(optimizer, param) == 2 * 1536 * 128 * (1 + 4 / 256) + 512 * 128 * 4
     assert state_bytes(optimizer, table) == 5000 * 8
+
+
+class Sizes(TorchDispatchMode):
+    """Bytes of every tensor that is made."""
+
+    def __init__(self, known: set[int]) -> None:
+        super().__init__()
+        self.known, self.made = known, list[int]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        new = [
+            one
+            for one in (out if isinstance(out, (tuple, list)) else [out])
+            if isinstance(one, Tensor) and not one.is_sparse
+        ]
+        self.made += [
+            storage.nbytes()
+            for storage in (one.untyped_storage() for one in new)
+            if storage.data_ptr() not in self.known
+        ]
+        return out
+
+
+@pytest.mark.parametrize("moments", ["float32", "8bit"])
+def test_step_makes_no_tensor_of_the_size_of_a_weight(moments: Any) -> None:
+    params = [nn.Parameter(torch.zeros(600, 400)), nn.Parameter(torch.zeros(400, 600)), nn.Parameter(torch.zeros(9000))]
+    table = nn.Parameter(torch.zeros(4000, 60))
+    groups = [{"params": params, "rank": 16}, {"params": [table], "rowwise": True}]
+    optimizer = GaLoreAdamW(groups, moments=moments)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    table.grad = torch.sparse_coo_tensor([[5, 8]], torch.ones(2, 60), table.shape, check_invariants=True)
+    optimizer.step()
+    known = {one.untyped_storage().data_ptr() for param in params for one in (param, param.grad)}
+    with Sizes(known | {table.untyped_storage().data_ptr()}) as sizes:
+        optimizer.step()
+    assert 0 < max(sizes.made) <= 600 * 16 * 4
 
 
 OPTIONS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class GroupScreen:
         n_cells = len(self.edits.tokens)
 
         def scores_of(part: Measured) -> NDArray[np.float32]:
-            return score_matrix(part, n_cells, self.testing.goal)
+            return score_matrix(part, n_cells, self.testing.towards)
 
         scores = self._gather(drawn, dose, "float32", n_cells, scores_of, keep, advance)
         width = max(map(len, drawn), default=1)
@@ -114,16 +114,13 @@ class GroupScreen:
         self, perturbations: Perturbations, dose: float, advance: Callable[[int], object]
     ) -> NDArray[np.float32]:
         """First-order estimate of the mean score of each perturbation [p]; those of genes together add up."""
-        found = first_order(
-            cast(Sensitive, self.model),
-            self.edits.tokens,
-            self.reading,
-            goal=self.testing.goal,
-            random_state=self.testing.random_state,
-            device=self.device,
-            advance=advance,
-        )
-        mean = found.mean
+        model, tokens, towards = cast(Sensitive, self.model), self.edits.tokens, self.testing.towards
+        how: dict[str, Any] = {"random_state": self.testing.random_state, "device": self.device, "advance": advance}
+        if towards is None:
+            mean = first_order(model, tokens, self.reading, **how).mean
+        else:
+            asked = [at for at, weight in enumerate(towards) if weight]
+            mean = sum(towards[at] * first_order(model, tokens, self.reading, goal=at, **how).mean for at in asked)
         return np.array([dose * mean[genes].sum() for genes in perturbations], np.float32)
 
     def rank_first(
@@ -137,7 +134,7 @@ class GroupScreen:
         """Mean score of each perturbation [p], without any test."""
 
         def means_of(part: Measured) -> NDArray[np.float32]:
-            scores = score_matrix(part, len(self.edits.tokens), self.testing.goal)
+            scores = score_matrix(part, len(self.edits.tokens), self.testing.towards)
             return row_means(scores)[:, None].astype(np.float32)
 
         return self._gather(perturbations, dose, dtype, 1, means_of, keep, advance)[:, 0]

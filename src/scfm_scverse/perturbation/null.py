@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .matching import match_null
-from .screen import Measured
+from .screen import Measured, Weights
 
 MATCHED = 20  # perturbations that each one is compared with
 
@@ -49,11 +49,11 @@ class Null:
         return np.asarray(others[nearest[0]])
 
 
-def score_matrix(part: Measured, n_cells: int, goal: int | None) -> NDArray[np.float32]:
+def score_matrix(part: Measured, n_cells: int, towards: Weights | None) -> NDArray[np.float32]:
     """Scores of the perturbations of a part as a matrix [q, n_cells], NaN where a cell was not perturbed."""
     scores = np.full((len(part.perturbations), n_cells), np.nan, np.float32)
     row = np.searchsorted(part.perturbations, part.perturbation)
-    scores[row, part.copies.cell] = part.score(goal)
+    scores[row, part.copies.cell] = part.score(towards)
     return scores
 
 

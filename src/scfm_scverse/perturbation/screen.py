@@ -16,6 +16,8 @@ from .effects import Reading, stream_shifts
 from .holders import copies_of
 from .pairs import Edits
 
+Weights = tuple[float, ...]
+"""Weight of the shift to each state: 1 for the goal, -1 for the start, 0 for others."""
 ROUNDS = 32  # copies of each cell that are planned together: the cell itself runs once for all of them
 
 
@@ -43,9 +45,9 @@ class Measured:
     effect: NDArray[np.float32]
     to_states: NDArray[np.float32]
 
-    def score(self, goal: int | None) -> NDArray[np.float32]:
-        """Number that is tested [m]: the shift to a state, or the effect."""
-        return self.effect if goal is None else self.to_states[:, goal]
+    def score(self, towards: Weights | None) -> NDArray[np.float32]:
+        """Number that is tested [m]: the effect, or the sum of the shifts to states by their weights."""
+        return self.effect if towards is None else self.to_states @ np.array(towards, np.float32)
 
 
 def count_copies(

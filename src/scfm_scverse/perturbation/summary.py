@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .copies import Kind
 from .expression_space import PlacedCells
-from .null import Null
-from .screen import Measured
-from .significance import donor_p, permutation_p, rank_sum_p
+from .null import Null, row_means
+from .screen import Measured, Weights
+from .significance import among_genes_p, donor_p, permutation_p, rank_sum_p
 
-Test = Literal["ranksum", "permutation"]
+Test = Literal["genes", "ranksum", "permutation"]
 NUMBERS = (
     "n_cells",
     "n_donors",
@@ -22,6 +22,7 @@ NUMBERS = (
     "effect",
     "effect_sd",
     "score",
+    "score_sd",
     "null_mean",
     "null_sd",
     "log10_p",
@@ -29,6 +30,7 @@ NUMBERS = (
     "baseline_shift",
 )
 """Numbers of each row; the shift to each state follows."""
+TINY = 1e-9  # an effect that is none
 SMALLEST = 1e-300  # p-value that is told apart from 0
 
 
@@ -38,19 +40,20 @@ class Testing:
 
     Attributes
     ----------
-    goal
-        Which state the score is the shift to; ``None`` tests the effect, which is 0 or more, on one side.
+    towards
+        Weights of the shifts to states whose sum is the score; ``None`` tests the effect, which is 0 or more, on one
+        side.
     test
-        Rank-sum test, or permutation of the means.
+        Whether genes are the units, or cells: by ranks, or by permutation of the means.
     n_permutations
         Draws of a permutation test.
     donors
-        int64 [n]: donor of each cell, -1 for none, if donors and not cells are the units of the test.
+        int64 [n]: donor of each cell, -1 for none, if an effect must repeat over donors.
     random_state
         Seed.
     """
 
-    goal: int | None
+    towards: Weights | None
     test: Test
     n_permutations: int
     donors: NDArray[np.int64] | None
@@ -64,16 +67,38 @@ class Testing:
         null: NDArray[np.float32],
     ) -> float:
         """Test values of genes in some cells [q] against those of matched perturbations, [m, n] of all cells."""
-        alternative: Literal["two-sided", "greater"] = "greater" if self.goal is None else "two-sided"
+        alternative: Literal["two-sided", "greater"] = "greater" if self.towards is None else "two-sided"
+        if self.test == "genes":
+            among = self._among_genes(float(values.mean()), row_means(null))
+            # What is claimed is both, so the p-value is the larger one.
+            if self.donors is None:
+                return among
+            return float(np.maximum(among, self._by_donor(cells, values, null, alternative)))
         if self.donors is not None:
-            how: Literal["t", "permutation"] = "permutation" if self.test == "permutation" else "t"
-            donors = np.tile(self.donors, len(null))
-            return donor_p(values, self.donors[cells], null.ravel(), donors, alternative=alternative, test=how)
+            return self._by_donor(cells, values, null, alternative)
         if self.test == "ranksum":
             return rank_sum_p(values, null.ravel(), alternative)
         # The same draws whatever was asked for beside it, and in whichever order.
         rng = np.random.default_rng((self.random_state, *sorted(genes.tolist())))
         return permutation_p(values, null.ravel(), self.n_permutations, rng, alternative=alternative)
+
+    def _among_genes(self, mean: float, null_means: NDArray[np.float64]) -> float:
+        """Test the mean against those of other genes; effects, which are skewed, by their logarithms."""
+        if self.towards is not None:
+            return among_genes_p(mean, null_means)
+        return among_genes_p(float(np.log(max(mean, TINY))), np.log(np.maximum(null_means, TINY)), "greater")
+
+    def _by_donor(
+        self,
+        cells: NDArray[np.int64],
+        values: NDArray[np.float32],
+        null: NDArray[np.float32],
+        alternative: Literal["two-sided", "greater"],
+    ) -> float:
+        how: Literal["t", "permutation"] = "permutation" if self.test == "permutation" else "t"
+        known = self.donors if self.donors is not None else np.zeros(0, np.int64)
+        donors = np.tile(known, len(null))
+        return donor_p(values, known[cells], null.ravel(), donors, alternative=alternative, test=how)
 
     def n_donors(self, cells: NDArray[np.int64]) -> int:
         """How many donors some cells are of; 0 if donors are not asked about."""
@@ -102,11 +127,10 @@ class Baseline:
     states: NDArray[np.floating] | None
 
     def shift(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Effect, and shift to the first state, of each copy, both [m]."""
+        """Effect [m], and shift to each state [m, s], of each copy."""
         columns = self.column_of[measured.copies.genes]
         factor = factor_of(measured.copies.kind, measured.copies.dose)
-        effect, shifts = self.cells.shift(measured.copies.cell, columns, factor, self.states)
-        return effect, shifts[:, 0] if shifts.shape[1] else np.full(len(effect), np.nan)
+        return self.cells.shift(measured.copies.cell, columns, factor, self.states)
 
     def expression(self, measured: Measured) -> NDArray[np.float64]:
         """Mean ``log1p`` of counts per 10,000 of the perturbed genes in the cell of each copy [m]."""
@@ -145,9 +169,10 @@ def summarise(
     -------
     float32 [q, len(NUMBERS) + s].
     """
-    effect, toward = baseline.shift(measured)
+    effect, shifts = baseline.shift(measured)
+    toward = np.full(len(effect), np.nan) if testing.towards is None else shifts @ np.array(testing.towards)
     expression = baseline.expression(measured)
-    scores = measured.score(testing.goal)
+    scores = measured.score(testing.towards)
     n_states = measured.to_states.shape[1]
     rows = np.full((len(measured.perturbations), len(NUMBERS) + n_states), np.nan, np.float32)
     for row, at in zip(rows, measured.perturbations.tolist(), strict=True):
@@ -166,6 +191,7 @@ def summarise(
             measured.effect[here].mean(),
             measured.effect[here].std(),
             scores[here].mean(),
+            scores[here].std(),
             _mean(means),
             _spread(means),
             np.log10(p if np.isnan(p) else max(p, SMALLEST)),

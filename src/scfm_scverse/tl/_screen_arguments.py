@@ -41,7 +41,7 @@ def check_arguments(given: dict[str, Any], model: CellModel, *, all_genes: bool)
             raise InputError(msg)
     check_batch_size(given["batch_size"])
     if given["test"] not in get_args(Test):
-        msg = f"Found test={given['test']!r}; expected 'ranksum' or 'permutation'."
+        msg = f"Found test={given['test']!r}; expected 'genes', 'ranksum' or 'permutation'."
         raise InputError(msg)
     if given["combinations"] > 1 and all_genes:
         msg = f"Found combinations={given['combinations']} without genes=; expected genes to combine."

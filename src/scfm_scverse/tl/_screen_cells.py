@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._errors import InputError, MissingKeyError
 from .._record import check_column
 from ..perturbation.names import perturbations_of
+from ..perturbation.screen import Weights
 from ._query import groups_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ class States:
 
     names: tuple[str, ...]
     members: NDArray[np.bool_]
+
+    @property
+    def towards(self) -> Weights:
+        """Weight of the shift to each state in the score: to the goal, and away from the start if that is told."""
+        return tuple(
+            1.0 if at == 0 else -1.0 if (at, name) == (1, "start") else 0.0 for at, name in enumerate(self.names)
+        )
 
 
 def read_states(

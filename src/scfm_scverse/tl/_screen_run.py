@@ -136,7 +136,8 @@ def _run_dose(
     table.loc[left[chosen], _columns(screen)] = rows
     n_left, null_mean, log10_p = (rows[:, NUMBERS.index(name)] for name in ("n_cells", "null_mean", "log10_p"))
     few = n_left < screen.min_cells
-    conditions = [few, np.isnan(null_mean), np.isnan(log10_p)]
+    untested = np.isnan(log10_p)
+    conditions = [few, np.isnan(null_mean) | (untested & (screen.donors is None)), untested]
     table.loc[left[chosen], "status"] = np.select(conditions, [TOO_FEW, NO_NULL, FEW_DONORS], TESTED)
     table.loc[left[chosen[few]], _columns(screen)[1:]] = np.nan  # cells that lose their last gene do not count
 
@@ -217,9 +218,9 @@ def _shortlist(
     n_exact = screen.n_exact or max(ALWAYS, int(np.ceil(SHARE * len(asked))))
     if screen.first is None or len(asked) <= n_exact:
         return everyone, np.full(len(asked), np.nan, np.float32)
-    goal = group.testing.goal
+    towards = group.testing.towards
     if screen.first == "gradient":
-        n_cells = len(group.edits.tokens)
+        n_cells = len(group.edits.tokens) * max(1, np.count_nonzero(towards or ()))
         with progress_bar(n_cells, unit="cell", label=f"{name}: ranking by gradient") as advance:
             estimate = group.estimate(asked, dose, advance)
     else:
@@ -227,7 +228,7 @@ def _shortlist(
         total = _copies_left(group, asked, keep)
         with cpu_threads(), progress_bar(total, unit="copy", label=f"{name}: ranking in bfloat16") as advance:
             estimate = group.rank_first(asked, dose, "bfloat16", keep, advance)
-    strength = np.nan_to_num(np.abs(estimate) if goal is not None else estimate, nan=-np.inf)
+    strength = np.nan_to_num(np.abs(estimate) if towards is not None else estimate, nan=-np.inf)
     return np.sort(np.argsort(-strength, kind="stable")[:n_exact]), estimate
 
 

@@ -2,5 +2,6 @@
 
 from .galore import GaLoreAdamW
 from .groups import galore_param_groups
+from .lora import add_lora, merge_lora
 
-__all__ = ["GaLoreAdamW", "galore_param_groups"]
+__all__ = ["GaLoreAdamW", "add_lora", "galore_param_groups", "merge_lora"]

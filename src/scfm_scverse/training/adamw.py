@@ -11,6 +11,7 @@ from torch.optim.adamw import adamw
 
 from .moments import SMALLEST, is_compact, read_moment, write_moment
 from .projection import as_matrix, factors
+from .residual import update_with_residual
 from .rounding import add_product_, rounded
 
 # Where torch has a kernel that reads and writes each number once, without temporaries.
@@ -57,7 +58,7 @@ def whole_step(
     params: Sequence[Tensor],
     states: Sequence[dict[str, Any]],
     group: dict[str, Any],
-    rng_of: Callable[[Tensor], torch.Generator],
+    make_rng: Callable[[], torch.Generator],
 ) -> None:
     """Move weights that no basis stands for; those of fewer than 32 bits in float32 and then rounded."""
     targets = [param.to(torch.promote_types(param.dtype, torch.float32)) for param in params]
@@ -80,9 +81,11 @@ def whole_step(
         eps=group["eps"],
         weight_decay=group["weight_decay"],
     )
+    rng = None
     for param, target in zip(params, targets, strict=True):
         if target is not param:
-            param.copy_(rounded(target, param.dtype, rng_of(param)))
+            rng = rng or make_rng()
+            param.copy_(rounded(target, param.dtype, rng))
 
 
 def low_rank_direction(low: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
@@ -99,9 +102,22 @@ def low_rank_direction(low: Tensor, state: dict[str, Any], group: dict[str, Any]
 
 
 def low_rank_step(
-    param: Tensor, low: Tensor, state: dict[str, Any], group: dict[str, Any], rng: torch.Generator
+    param: Tensor,
+    low: Tensor,
+    state: dict[str, Any],
+    group: dict[str, Any],
+    rng: torch.Generator,
+    grad: Tensor | None = None,
 ) -> None:
-    """Move a matrix by the coordinates of its gradient: decay as in :class:`torch.optim.AdamW`, then the update."""
-    a, b = factors(low_rank_direction(low, state, group), state)
-    lr, decay = group["lr"], group["weight_decay"]
-    add_product_(as_matrix(param), a, b, keep=1 - lr * decay, add=lr * group["scale"], rng=rng)
+    """Move a matrix by the coordinates of its gradient: decay as in :class:`torch.optim.AdamW`, then the update.
+
+    With ``grad``, the whole gradient, what the bases do not hold is added.
+    """
+    direction, weight = low_rank_direction(low, state, group), as_matrix(param)
+    lr, keep = group["lr"], 1 - group["lr"] * group["weight_decay"]
+    if grad is None:
+        a, b = factors(direction, state)
+        add_product_(weight, a, b, keep=keep, add=lr * group["scale"], rng=rng)
+    else:
+        update = update_with_residual(grad, low, direction.neg_(), state, group["scale"])
+        weight.copy_(rounded(update.mul_(-lr).add_(weight, alpha=keep), weight.dtype, rng))

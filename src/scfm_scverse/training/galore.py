@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 from math import isfinite
 from typing import Any, Literal, overload
@@ -37,7 +38,9 @@ class GaLoreAdamW(Optimizer):
         Parameters or groups, as for every optimizer of torch; :func:`galore_param_groups` makes them. A group with
         ``rank`` is trained in low rank (``update_proj_gap``, 200, ``scale``, 0.25, and ``proj_type``, ``"std"``, go
         with it; parameters with one axis are trained whole), one with ``rowwise=True`` is of embedding tables, any
-        other is trained by AdamW.
+        other is trained by AdamW. ``residual=True`` in a group with a rank adds what the bases do not hold of the
+        gradient, scaled like the rest and limited in how fast it grows (Chen et al. 2024, Fira): it learns faster at
+        first, and needs the whole gradient at the step.
     lr
         Learning rate, of low rank times ``scale``.
     betas
@@ -93,6 +96,9 @@ class GaLoreAdamW(Optimizer):
         if compat is not None and moments != "float32":
             msg = f'compat="released" with moments={moments!r}: leave out one of the two'
             raise InputError(msg)
+        if in_backward is not None and _n_processes() > 1:
+            msg = f"in_backward={in_backward!r} would use gradients before other processes add theirs; leave it out"
+            raise InputError(msg)
         self._released = compat == "released"
         self._in_backward = in_backward
         self._seed = seed
@@ -117,6 +123,9 @@ class GaLoreAdamW(Optimizer):
         check_group(group)
         if self._released and group.get("rowwise"):
             msg = 'a group has rowwise=True, which compat="released" does not know; leave out one of the two'
+            raise InputError(msg)
+        if group.get("residual") and self._in_backward == "project":
+            msg = 'a group has residual=True, which needs whole gradients; in_backward="project" frees them'
             raise InputError(msg)
         for param in group["params"]:
             self._place[param] = (len(self.param_groups) - 1, len(self._place))
@@ -154,7 +163,7 @@ class GaLoreAdamW(Optimizer):
         whole = []
         for param in params:
             if param in self._projected:
-                self._move_low_rank(param, self._projected.pop(param).low, group)
+                self._move_low_rank(param, self._projected.pop(param).low, group, None)
             elif param.grad is None:
                 continue
             elif param in self._order:
@@ -162,7 +171,8 @@ class GaLoreAdamW(Optimizer):
                 if self._refresh_is_due(param, group):
                     self.refresh(param, grad)
                 if has_bases(self.state[param]):
-                    self._move_low_rank(param, project(grad, self.state[param], self._type_of(grad)), group)
+                    low = project(grad, self.state[param], self._type_of(grad))
+                    self._move_low_rank(param, low, group, grad.to_dense() if group.get("residual") else None)
             elif self._released:
                 released_step(param, param.grad, self.state[param], group)
             elif group.get("rowwise"):
@@ -170,13 +180,13 @@ class GaLoreAdamW(Optimizer):
             else:
                 whole.append(param)
         if whole:
-            whole_step(whole, [self.state[param] for param in whole], group, self._rng)
+            whole_step(whole, [self.state[param] for param in whole], group, partial(self._rng, whole[0]))
 
-    def _move_low_rank(self, param: Tensor, low: Tensor, group: dict[str, Any]) -> None:
+    def _move_low_rank(self, param: Tensor, low: Tensor, group: dict[str, Any], grad: Tensor | None) -> None:
         if self._released:
-            released_step(param, low, self.state[param], group)
+            released_step(param, low, self.state[param], group, grad)
         else:
-            low_rank_step(param, low, self.state[param], group, self._rng(param))
+            low_rank_step(param, low, self.state[param], group, self._rng(param), grad)
 
     def _type_of(self, grad: Tensor) -> torch.dtype:
         """Type in which a gradient is projected and its moments are kept."""
@@ -292,15 +302,23 @@ class GaLoreAdamW(Optimizer):
         # torch has cast them to the type of the parameter.
         saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         for param, key in zip(self._place, saved, strict=True):
+            group = self.param_groups[self._place[param][0]]
+            counts_on_cpu = self._released or param in self._order or group.get("rowwise")
             for name, value in state_dict["state"].get(key, {}).items():
-                device = self.state[param][name].device if name == "step" else param.device
-                self.state[param][name] = value.to(device, copy=True)
+                on_cpu = name == "skipped" or (name == "step" and counts_on_cpu)
+                self.state[param][name] = value.to("cpu" if on_cpu else param.device, copy=True)
 
     def _rng(self, param: Tensor) -> torch.Generator:
         """Random numbers that depend on the seed, the parameter and its step only, so that a run can be continued."""
         key = self._seed * 1_000_003 + self._place[param][1]
         step = int(self.state[param].get("step", 0))
         return torch.Generator(param.device).manual_seed((key * 1_000_003 + step) % 2**63)
+
+
+def _n_processes() -> int:
+    """How many processes train together."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if distributed else 1
 
 
 def _call_when_ready(param: Tensor, method: WeakMethod[Callable[[Tensor], None]]) -> None:

@@ -96,6 +96,9 @@ def _saves(param: Tensor, rank: int, proj_type: str) -> bool:
 
 def check_group(group: dict[str, Any]) -> None:
     """Fill in what a group of low rank does not say, and refuse what cannot be."""
+    if group.get("rowwise") and ("rank" in group or any(param.ndim != 2 for param in group["params"])):
+        msg = "a group with rowwise=True has a rank or a parameter that is not a table [rows, width]; split it"
+        raise InputError(msg)
     if "rank" not in group:
         return
     for key, value in _DEFAULTS.items():
@@ -107,6 +110,9 @@ def check_group(group: dict[str, Any]) -> None:
         if not isinstance(group[key], int) or group[key] < 1:
             msg = f"{key} is {group[key]!r}, expected a whole number of at least 1"
             raise InputError(msg)
+    if group.get("residual") and group["proj_type"] == "full":
+        msg = 'residual=True is not defined with proj_type="full"; project one side'
+        raise InputError(msg)
     if any(param.ndim > 2 and not param.is_contiguous() for param in group["params"]):
         msg = "a parameter with more than two axes is not contiguous; leave it out of the group with a rank"
         raise InputError(msg)

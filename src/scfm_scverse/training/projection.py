@@ -62,7 +62,7 @@ def factors(low: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Two matrices whose product has the size of the weight and these coordinates in the bases."""
     if "left" not in state:
         return low, state["right"]
-    return state["left"], low @ state["right"] if "right" in state else low
+    return state["left"], low @ state["right"].to(low.dtype) if "right" in state else low
 
 
 def exact_bases(matrix: Tensor, rank: int, kept: Sequence[str]) -> dict[str, Tensor]:

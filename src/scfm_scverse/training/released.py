@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from .projection import as_matrix, factors, has_bases
+from .residual import update_with_residual
 
 
-def released_step(param: Tensor, low: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+def released_step(
+    param: Tensor, low: Tensor, state: dict[str, Any], group: dict[str, Any], grad: Tensor | None = None
+) -> None:
     """Move a weight by its gradient, or by the coordinates of its gradient where the state has bases.
 
     Not the formula of :class:`torch.optim.AdamW`: ``eps`` joins the uncorrected root of the second moment, decay comes
-    after the update, and moments are of the type of the gradient.
+    after the update, and moments are of the type of the gradient. With ``grad``, the whole gradient, what the bases do
+    not hold is added.
     """
     if "exp_avg" not in state:
         state["step"] = torch.zeros(())
@@ -29,7 +33,10 @@ def released_step(param: Tensor, low: Tensor, state: dict[str, Any], group: dict
         step = int(state["step"])
         size *= sqrt(1 - second**step) / (1 - first**step)
     direction = state["exp_avg"] / state["exp_avg_sq"].sqrt().add_(group["eps"])
-    if has_bases(state):
+    if grad is not None:
+        update = update_with_residual(grad, low, direction, state, group["scale"])
+        as_matrix(param).add_(update, alpha=-size)
+    elif has_bases(state):
         a, b = factors(direction, state)
         as_matrix(param).addmm_(a, b, alpha=-size * group["scale"])
     else:
