@@ -119,8 +119,9 @@ class GroupScreen:
         if towards is None:
             mean = first_order(model, tokens, self.reading, **how).mean
         else:
-            asked = [at for at, weight in enumerate(towards) if weight]
-            mean = sum(towards[at] * first_order(model, tokens, self.reading, goal=at, **how).mean for at in asked)
+            mean = np.zeros(len(tokens.measured))
+            for at in np.flatnonzero(towards).tolist():
+                mean += towards[at] * first_order(model, tokens, self.reading, goal=at, **how).mean
         return np.array([dose * mean[genes].sum() for genes in perturbations], np.float32)
 
     def rank_first(

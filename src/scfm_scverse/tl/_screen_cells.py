@@ -39,9 +39,8 @@ class States:
     @property
     def towards(self) -> Weights:
         """Weight of the shift to each state in the score: to the goal, and away from the start if that is told."""
-        return tuple(
-            1.0 if at == 0 else -1.0 if (at, name) == (1, "start") else 0.0 for at, name in enumerate(self.names)
-        )
+        away = len(self.names) > 1 and self.names[1] == "start"
+        return (1.0, *(-1.0 if away and at == 0 else 0.0 for at in range(len(self.names) - 1)))
 
 
 def read_states(

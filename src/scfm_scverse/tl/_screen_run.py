@@ -220,7 +220,7 @@ def _shortlist(
         return everyone, np.full(len(asked), np.nan, np.float32)
     towards = group.testing.towards
     if screen.first == "gradient":
-        n_cells = len(group.edits.tokens) * max(1, np.count_nonzero(towards or ()))
+        n_cells = len(group.edits.tokens) * (1 if towards is None else sum(weight != 0 for weight in towards))
         with progress_bar(n_cells, unit="cell", label=f"{name}: ranking by gradient") as advance:
             estimate = group.estimate(asked, dose, advance)
     else:
