@@ -51,5 +51,5 @@ def test_missing_perturbation_is_an_error_that_names_what_is_there(adata: AnnDat
     with pytest.raises(MissingKeyError, match=r"perturbations found: none\)\. Run scfm\.tl\.perturb"):
         scfm.get.perturbation_effect(adata)
     scfm.tl.perturb(adata, "LYZ", key_added="mine", genes_out=0)
-    with pytest.raises(MissingKeyError, match=r"\['scfm'\] is missing; .*perturbations found: 'mine'\)"):
+    with pytest.raises(MissingKeyError, match=r"is missing; .*perturbations found: 'mine'\)"):
         scfm.get.perturbation_effect(adata)

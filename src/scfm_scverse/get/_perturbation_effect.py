@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import MissingKeyError
-from .._record import ROOT, read_record
+from ._perturbed_cells import perturbation_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,14 +51,7 @@ def perturbation_effect(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
     """
     import pandas as pd
 
-    made = read_record(adata, "perturb", key)
-    if made is None:
-        keys = ", ".join(map(repr, adata.uns.get(ROOT, {}).get("perturb", {}))) or "none"
-        msg = (
-            f"adata.uns[{ROOT!r}]['perturb'][{key!r}] is missing; expected what tl.perturb writes (perturbations "
-            f"found: {keys}). Run scfm.tl.perturb(adata, ..., key_added={key!r}) first, or pass key=."
-        )
-        raise MissingKeyError(msg)
+    made = perturbation_record(adata, key)
     return pd.DataFrame(
         {
             "group": [ALL, *made["groups"]],

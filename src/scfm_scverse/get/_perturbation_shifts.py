@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._errors import InputError, ModelMismatchError
 from .._record import read_record
 from ..reference.neighbors import Neighbors, NeighborSearch
-from ._perturbed_cells import _record_of
+from ._perturbed_cells import perturbation_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,7 +21,7 @@ FARTHEST_WEIGHT = 1e-3  # so that cells that are all equally far have a mean, to
 
 def perturbation_of(adata: AnnData, key: str) -> dict[str, Any]:
     """Return the record of what :func:`scfm_scverse.tl.perturb` wrote under ``key``, which must be there and fit."""
-    written = _record_of(adata, key)
+    written = perturbation_record(adata, key)
     before = written["embedding_key"]
     model_id = (read_record(adata, "embed", before) or written).get("model_id")
     if model_id != written["model_id"]:

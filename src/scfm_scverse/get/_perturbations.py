@@ -69,7 +69,7 @@ def screen_rows(
     With ``with_null`` rows without a null are left out. Added are ``name``, the perturbation and, where there are
     several, its kind; ``excess``, the score less the mean of genes matched by expression; ``score_sd`` (NaN where the
     table does not tell) and ``baseline``, what the expression baseline says in place of the
-    score. In ``attrs``: ``goal``, the name of the goal as far as it is known.
+    score. In ``attrs``: ``goal`` and ``start``, their names as far as they are known; ``start`` is ``None`` without one.
     """
     import pandas as pd
 
@@ -103,12 +103,16 @@ def screen_rows(
         table["score_sd"] = np.nan if to_goal else table.get("effect_sd", np.nan)
     table["baseline"] = table.get("baseline_shift" if to_goal else "baseline_effect", np.nan)
     made = {} if isinstance(adata, pd.DataFrame) else read_record(adata, VERB, key) or {}
-    table.attrs = {"goal": made.get("goal") or "the goal"}
+    has_start = "shift_start" in table
+    table.attrs = {
+        "goal": made.get("goal") or "the goal",
+        "start": (made.get("start") or "the start") if has_start else None,
+    }
     return table
 
 
 def has_goal(table: pd.DataFrame) -> bool:
-    """Tell whether the score of a screen is the shift towards a goal, and not the effect."""
+    """Tell whether the score of a screen is a shift towards a goal, and not the effect."""
     return "shift_goal" in table and bool(table["shift_goal"].notna().any())
 
 

@@ -76,7 +76,7 @@ def perturbed_cells(
 
     from ..perturbation.names import gears_condition, pertpy_name
 
-    made = _record_of(adata, key)
+    made = perturbation_record(adata, key)
     embedding_key, delta = made["embedding_key"], f"{key}_delta"
     name = pertpy_name(made["genes"])
     if control == name:
@@ -96,7 +96,7 @@ def perturbed_cells(
     return cells
 
 
-def _record_of(adata: AnnData, key: str) -> dict[str, Any]:
+def perturbation_record(adata: AnnData, key: str) -> dict[str, Any]:
     """Return the record of the perturbation; all that belongs to it must be there."""
     made = read_record(adata, "perturb", key)
     wanted = {"obsm": [f"X_{key}_perturbed", *([made["embedding_key"]] if made else [])], "obs": [f"{key}_effect"]}

@@ -53,11 +53,7 @@ def among_genes_p(mean: float, null_means: NDArray[np.floating], alternative: Al
     if len(known) < MIN_NULL or np.isnan(mean):
         return np.nan
     away, spread = mean - known.mean(), known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
-    if spread == 0:
-        return float(away == 0 or (away < 0 and alternative == "greater"))
-    t = away / spread
-    below = stdtr(len(known) - 1, -t if alternative == "greater" else -abs(t))
-    return float(below if alternative == "greater" else 2 * below)
+    return _t_p(away, spread, len(known) - 1, alternative)
 
 
 def rank_sum_p(
@@ -201,10 +197,15 @@ def donor_p(
     if test == "permutation":
         return _flip_p(difference, alternative)
     mean, error = difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
+    return _t_p(mean, error, len(difference) - 1, alternative)
+
+
+def _t_p(away: float, error: float, freedom: int, alternative: Alternative) -> float:
+    """p-value of a distance in units of its standard error, of this many degrees of freedom."""
     if error == 0:
-        return float(mean == 0 or (mean < 0 and alternative == "greater"))
-    t = mean / error
-    below = stdtr(len(difference) - 1, -t if alternative == "greater" else -abs(t))
+        return float(away == 0 or (away < 0 and alternative == "greater"))
+    t = away / error
+    below = stdtr(freedom, -t if alternative == "greater" else -abs(t))
     return float(below if alternative == "greater" else 2 * below)
 
 
