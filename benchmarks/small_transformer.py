@@ -3,7 +3,7 @@
     python benchmarks/small_transformer.py [--shared ../shared] [--steps N] [--threads N]
 
 Masked genes are told from the others of their cell, in 10,000 cells of blood of six studies from the shared data
-folder. Word vectors begin as the leading singular vectors of these cells. Takes about ten minutes on one core. A run
+folder. Word vectors begin as the leading singular vectors of these cells. Takes eleven minutes on one core. A run
 that was cut short goes on from ``benchmarks/small_transformer/training.pt``, which is removed at the end. Writes a
 checkpoint in Geneformer's layout, float16, and ``curve.json`` beside it.
 """

@@ -89,7 +89,8 @@ def test_numbers_of_the_tutorial_are_those_it_prints() -> None:
     true, chance = numbers("FDR < 0.05")
     assert re.search(rf"\b{true:.0f} of \d+ genes had an FDR below\s0.05 with the true states", PAGE)
     assert re.search(rf"\b{chance:.0f} of \d+ with states by chance", PAGE)
-    assert re.search(rf"a rank correlation of\s{numbers('shift_goal_by_chance')[0]:.2f}", PAGE)
-    true, chance = numbers("spread of towards")
+    assert re.search(rf"both screens have a rank correlation of\s{numbers('shift_goal_by_chance')[0]:.2f}", PAGE)
+    assert re.search(rf"a rank correlation of\s{numbers('score_by_chance')[2]:.2f} with that of the true", PAGE)
+    true, chance = numbers("spread of score")
     assert round(true / chance) == 3
     assert "three times smaller" in PAGE

@@ -84,13 +84,31 @@ def test_bfloat16_stays_near_float32(real_tokens: Tokens) -> None:
 
 
 def test_output_that_the_model_does_not_have_is_an_error(real_tokens: Tokens) -> None:
-    want = Wanted(frozenset({"cell", "expression"}))
-    with pytest.raises(InputError, match="scfm-mini gives cell; it was asked for cell, expression"):
+    want = Wanted(frozenset({"cell", "gene"}))
+    with pytest.raises(InputError, match="scfm-mini gives cell, expression; it was asked for cell, gene"):
         load("scfm-mini").encode(real_tokens, want, device=CPU, dtype=torch.float32)
     with pytest.raises(InputError, match="pooling='mean'; expected None"):
         load("scfm-mini").encode(real_tokens, Wanted(pooling="mean"), device=CPU, dtype=torch.float32)
     with pytest.raises(InputError, match="output_layer=-3; expected None"):
         load("scfm-mini").encode(real_tokens, Wanted(layer=-3), device=CPU, dtype=torch.float32)
+
+
+def test_decoded_expression_is_that_of_the_ridge_fit(real_tokens: Tokens) -> None:
+    model = load("scfm-mini")
+    few = real_tokens.take(np.arange(3))
+    told = model.encode(few, Wanted(frozenset({"expression"})), device=CPU, dtype=torch.float32).expression
+    weights, measured = model.weights, np.flatnonzero(few.measured)
+    gene = weights.embedding[measured].astype(np.float64)
+    for cell in range(3):
+        values = np.zeros(len(weights.mean))
+        here = slice(few.indptr[cell], few.indptr[cell + 1])
+        values[few.ids[here]] = few.values[here]
+        z = np.clip((values - weights.mean) / weights.sd, -8, 8)[measured]
+        fitted = gene @ np.linalg.solve(gene.T @ gene + weights.ridge * np.eye(gene.shape[1]), gene.T @ z)
+        rows = (told.cell == cell).numpy()
+        assert told.gene[rows].tolist() == measured.tolist()
+        expected = weights.mean[measured] + weights.sd[measured] * fitted
+        np.testing.assert_allclose(told.values[rows].numpy(), expected, atol=1e-4)
 
 
 def test_gene_never_measured_has_no_influence(real_tokens: Tokens) -> None:

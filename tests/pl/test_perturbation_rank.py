@@ -15,7 +15,7 @@ from scfm_scverse._errors import InputError
 from support import screen_table
 
 
-def draw(table: pd.DataFrame, **how: object) -> dict[str, Axes]:
+def draw(table: AnnData | pd.DataFrame, **how: object) -> dict[str, Axes]:
     axes = scfm.pl.perturbation_rank(table, show=False, **how)
     assert isinstance(axes, dict)
     return axes
@@ -55,13 +55,21 @@ def test_dots_nulls_intervals_and_baselines_are_the_numbers_of_the_table() -> No
     np.testing.assert_allclose(axes["T cell baseline"].collections[0].get_offsets()[:, 0], rows["baseline_shift"])
 
 
-def test_axis_names_the_goal_where_it_is_known() -> None:
+def screened(table: pd.DataFrame, **states: str) -> AnnData:
     adata = AnnData(np.ones((2, 2), np.float32))
-    adata.uns["scfm"] = {"rank_perturbations": {"scfm": {"goal": "control", "table": screen_table()}}}
-    axes = scfm.pl.perturbation_rank(adata, show=False)
-    assert isinstance(axes, dict)
+    adata.uns["scfm"] = {"rank_perturbations": {"scfm": states | {"table": table}}}
+    return adata
+
+
+def test_axis_names_start_and_goal_where_they_are_known() -> None:
+    to_goal = screen_table()
+    with_start = to_goal.assign(shift_start=-to_goal["score"] / 2)
+    assert draw(to_goal)["T cell"].get_xlabel() == "shift towards the goal"
+    assert draw(with_start)["T cell"].get_xlabel() == "shift from the start\ntowards the goal"
+    axes = draw(screened(to_goal, goal="control"))
     assert axes["T cell"].get_xlabel() == "shift towards control"
-    assert draw(screen_table())["T cell"].get_xlabel() == "shift towards the goal"
+    axes = draw(screened(with_start, start="treated", goal="control"))
+    assert axes["T cell"].get_xlabel() == "shift from treated\ntowards control"
     of_effect = screen_table().drop(columns="shift_goal")
     assert draw(of_effect)["T cell"].get_xlabel() == "effect (1 − cosine)"
 

@@ -70,6 +70,19 @@ def test_clipping_is_that_of_the_whole_gradients() -> None:
     assert not torch.allclose(ours[0][0].weight, train(None)[0][0].weight)
 
 
+@pytest.mark.parametrize("kind", [None, "project", "update"])
+def test_network_in_float64_is_trained_in_float64(kind: Any) -> None:
+    network = network_of().double()
+    optimizer = optimizer_of(network, kind)
+    x, y = (one.double() for one in minibatch(0))
+    mse_loss(network(x), y).backward()
+    if kind != "update":
+        optimizer.clip_grad_norm_(0.1)
+    optimizer.step()
+    moments = [optimizer.state[param][name] for param in network.parameters() for name in ("exp_avg", "exp_avg_sq")]
+    assert {one.dtype for one in moments} == {torch.float64}
+
+
 @pytest.mark.parametrize("in_backward", [None, "project"])
 def test_gradients_in_parts_are_those_of_one_minibatch(in_backward: Any) -> None:
     assert_same(train(in_backward, parts=2)[0], train(None)[0], atol=1e-5)

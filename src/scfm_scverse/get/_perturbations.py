@@ -68,8 +68,8 @@ def screen_rows(
 
     With ``with_null`` rows without a null are left out. Added are ``name``, the perturbation and, where there are
     several, its kind; ``excess``, the score less the mean of genes matched by expression; ``score_sd`` (NaN where the
-    table does not tell) and ``baseline``, what the expression baseline says in place of the
-    score. In ``attrs``: ``goal`` and ``start``, their names as far as they are known; ``start`` is ``None`` without one.
+    table does not tell) and ``baseline``, what the expression baseline says in place of the score. In ``attrs``:
+    ``goal`` and ``start``, their names as far as they are known; ``start`` is ``None`` without one.
     """
     import pandas as pd
 

@@ -27,7 +27,10 @@ def title_of(record: Mapping[str, Any]) -> str:
 
 def score_name(table: pd.DataFrame) -> str:
     """Return what the score of a screen is."""
-    return f"shift towards {table.attrs['goal']}" if has_goal(table) else "effect (1 − cosine)"
+    if not has_goal(table):
+        return "effect (1 − cosine)"
+    start, goal = table.attrs["start"], table.attrs["goal"]
+    return f"shift towards {goal}" if start is None else f"shift from {start}\ntowards {goal}"
 
 
 def row_names(table: pd.DataFrame, *, groups: bool) -> pd.Series[str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_GROUPS = 4
 SIDE_BY_SIDE = 2  # groups
 WIDE, GAP, NARROW, BETWEEN = 1.45, 0.22, 0.7, 0.25  # inches: scores, and beside them the baseline
-ROW, ABOVE, BELOW = 0.135, 0.25, 0.5  # inches: a perturbation, a title, an axis with its name
+ROW, ABOVE, BELOW = 0.135, 0.25, 0.6  # inches: a perturbation, a title, an axis with its name
 LETTERS = 34
 Z = 1.96  # for 95 of 100
 NULL_COLOR, NULL_MEAN_COLOR, BASELINE_COLOR = "#dcdcdc", "#8c8c8c", "#b06f00"

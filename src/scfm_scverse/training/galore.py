@@ -18,7 +18,7 @@ from .adamw import low_rank_step, whole_step
 from .embedding import row_step
 from .gradients import Projected, clip_
 from .groups import check_group
-from .projection import dense_or_coalesced, entries, exact_bases, has_bases, project, sides
+from .projection import dense_or_coalesced, entries, exact_bases, has_bases, norm, project, sides
 from .released import released_step
 from .subspace import power_bases
 
@@ -219,7 +219,7 @@ class GaLoreAdamW(Optimizer):
         kept, rank = sides(group["proj_type"], grad.shape), min(group["rank"], *grad.shape)
         # The right singular vectors of a matrix are those of its rows that are not zero.
         matrix = entries(grad) if kept == ("right",) else grad.to_dense()
-        size = float(torch.linalg.vector_norm(matrix, dtype=torch.float32))
+        size = float(norm(matrix))
         if not isfinite(size):
             state["skipped"] = state.get("skipped", torch.zeros(())) + 1
         elif self._released:

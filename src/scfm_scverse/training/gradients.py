@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .projection import entries, project
+from .projection import entries, norm, project
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Projected:
     def of(cls, grad: Tensor, state: dict[str, Any], dtype: torch.dtype) -> Projected:
         """Project one gradient, in a type."""
         low = project(grad, state, dtype)
-        whole, held = (torch.linalg.vector_norm(one, dtype=torch.float32) for one in (entries(grad), low))
+        whole, held = norm(entries(grad)), norm(low)
         return cls(low, (whole.square() - held.square()).clamp(min=0).sqrt())
 
     def __add__(self, other: Projected) -> Projected:
@@ -46,11 +46,10 @@ class Projected:
 def clip_(grads: Iterable[Tensor], projected: Iterable[Projected], max_norm: float) -> Tensor:
     """Scale gradients in place so that the norm over all of them is at most ``max_norm``; return the norm before."""
     grads, projected = list(grads), list(projected)
-    norms = [torch.linalg.vector_norm(grad, dtype=torch.promote_types(grad.dtype, torch.float32)) for grad in grads]
-    norms += [norm for one in projected for norm in (torch.linalg.vector_norm(one.low), one.rest)]
+    norms = [norm(grad) for grad in grads] + [part for one in projected for part in (norm(one.low), one.rest)]
     if not norms:
         return torch.zeros(())
-    total: Tensor = torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+    total = norm(torch.stack([one.to(norms[0].device) for one in norms]))
     factor = (max_norm / (total + 1e-6)).clamp(max=1)
     for grad in grads:
         grad.mul_(factor.to(grad.device))

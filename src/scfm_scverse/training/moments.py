@@ -56,7 +56,7 @@ def quantize(x: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
     magnitude = _over_blocks(flat.abs(), scale.where(scale > 0, 1).reciprocal())
     index = (magnitude.view(torch.int32) >> _DROPPED).clamp_(_LOWEST, _HIGHEST).sub_(_LOWEST)
     if signed:
-        index += (flat < 0).to(torch.int32).mul_(_HIGHEST - _LOWEST + 1)
+        index += (flat.view(torch.int32) >> 31).bitwise_and_(_HIGHEST - _LOWEST + 1)
     return _nearest_codes(signed=signed, device=x.device).index_select(0, index).view(x.shape), scale
 
 

@@ -37,6 +37,12 @@ def entries(grad: Tensor) -> Tensor:
     return grad.values() if grad.is_sparse else grad
 
 
+def norm(x: Tensor) -> Tensor:
+    """Square root of the sum of squares, added up in float32 at least."""
+    total: Tensor = torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
+    return total
+
+
 def has_bases(state: dict[str, Any]) -> bool:
     """Whether a state is of low rank."""
     return "left" in state or "right" in state
