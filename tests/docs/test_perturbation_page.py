@@ -42,6 +42,7 @@ def test_columns_are_those_of_the_table() -> None:
 def test_every_status_is_explained() -> None:
     words = {_screen_run.TESTED, _screen_run.TOO_FEW, _screen_run.IN_NO_CELL, _screen_run.NO_GOAL, _screen_run.NOT_RUN}
     words |= {*_perturbation.WHY.values(), _screen_plan.TWICE, _screen_plan.NO_PERTURBATION}
+    words |= {_screen_run.NO_NULL, _screen_run.FEW_DONORS}
     (row,) = [row for row in _rows("column") if row[0] == "`status`"]
     assert set(re.findall(r'`"([^"]+)"`', row[1])) == words
 
