@@ -72,7 +72,7 @@ def test_gene_vectors_are_means_over_the_cells_that_express_the_gene(model: Cell
         ({"groupby": "kind"}, "kind='static' with groupby='kind'"),
         ({"kind": "contextual", "groupby": "absent"}, "groupby='absent' is not in adata.obs"),
         ({"kind": "contextual", "output_layer": -4}, "output_layer=-4; expected -1"),
-        ({"kind": "contextual", "model": "scfm-mini"}, "scfm-mini gives cell; it was asked for gene"),
+        ({"kind": "contextual", "model": "scfm-mini"}, "scfm-mini gives cell, expression; it was asked for gene"),
     ],
 )
 def test_wrong_argument_is_one_clear_error(model: CellModel, arguments: dict[str, Any], message: str) -> None:

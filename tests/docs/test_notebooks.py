@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from run_notebooks import CELLS, CELLS_VARIABLE, NOTEBOOKS, ROOT, execute
 
+LONG = "knock_outs_in_a_biopsy"  # takes a minute
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -29,7 +30,9 @@ def _texts(cell: Any) -> list[str]:
     return ["".join(output["text"]) for output in cell["outputs"] if output["output_type"] == "stream"]
 
 
-@every_notebook
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == LONG), id=path.stem) for path in NOTEBOOKS]
+)
 def test_notebook_runs_and_is_stored_with_its_outputs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

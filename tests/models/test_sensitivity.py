@@ -87,8 +87,8 @@ def both(model: Sensitive, want: Wanted) -> tuple[NDArray[np.float64], NDArray[n
         ("scfoundation", "T", 0.999, 0.03),
         ("scfoundation", "max", 0.999, 0.03),
         ("scfoundation", "mean", 0.999, 0.03),
-        ("scbert", "mean", 0.7, 0.5),
-        ("scbert", "last", 0.6, 0.5),
+        pytest.param("scbert", "mean", 0.7, 0.5, marks=pytest.mark.slow),
+        pytest.param("scbert", "last", 0.6, 0.5, marks=pytest.mark.slow),
         ("scfm-mini", None, 0.999, 0.03),
     ],
 )

@@ -81,6 +81,7 @@ def test_every_cell_is_told_to_the_progress_bar(v2: Sensitive) -> None:
     assert sum(done) == (tokens.lengths > 0).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compare", ["cell", "genes"])
 def test_effect_is_half_the_squared_change_across_the_vector(v2: Sensitive, compare: Literal["cell", "genes"]) -> None:
     special = special_tokens(v2.spec)

@@ -101,7 +101,9 @@ def assert_same(found: np.ndarray, expected: np.ndarray, model: CellModel) -> No
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if model.spec.n_layers else 1e-6)
 
 
-@pytest.mark.parametrize(("kind", "dose", "genes"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "dose", "genes"), [CASES[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in CASES[1:])], ids=str
+)
 @every_model
 def test_perturbed_cell_is_embedded_as_if_measured_so(
     model: CellModel, kind: Kind, dose: float, genes: tuple[str, ...]

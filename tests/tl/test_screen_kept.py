@@ -234,6 +234,7 @@ scfm.tl.rank_perturbations(two_types(), GENES[::4], resume=sys.argv[1], groupby=
 """
 
 
+@pytest.mark.slow
 def test_killed_process_goes_on(ran: list[int], tmp_path: Path) -> None:
     expected = rank(two_types())
     whole = sum(ran)
