@@ -50,6 +50,11 @@ def read_record(adata: AnnData, verb: str, key: str) -> dict[str, Any] | None:
     return _plain(found) if isinstance(found, Mapping) else None
 
 
+def keys_written(adata: AnnData, verb: str) -> str:
+    """Name the keys under which a verb has written, for messages; "none" if there is none."""
+    return ", ".join(map(repr, adata.uns.get(ROOT, {}).get(verb, {}))) or "none"
+
+
 def check_column(adata: AnnData, argument: str, key: str | None, *, where: str = "adata.obs") -> None:
     """Stop where a column of ``adata.obs`` that ``argument`` names is not there; ``None`` names none.
 

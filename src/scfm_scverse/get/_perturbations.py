@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError
-from .._record import ROOT, read_record
+from .._record import ROOT, keys_written, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def perturbations(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
     """
     screens = adata.uns.get(ROOT, {}).get(VERB, {})
     if "table" not in screens.get(key, {}):
-        keys = ", ".join(map(repr, screens)) or "none"
+        keys = keys_written(adata, VERB)
         msg = (
             f"adata.uns[{ROOT!r}][{VERB!r}][{key!r}] holds no table; expected what tl.rank_perturbations writes "
             f"(screens found: {keys}). Run scfm.tl.rank_perturbations(adata, key_added={key!r}) first, or pass key=."

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError
-from .._record import ROOT, read_record, record
+from .._record import ROOT, keys_written, read_record, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def perturbation_record(adata: AnnData, key: str) -> dict[str, Any]:
         f"{attr}[{slot!r}]" for attr, slots in wanted.items() for slot in slots if slot not in getattr(adata, attr)
     ]
     if made is None or missing:
-        keys = ", ".join(map(repr, adata.uns.get(ROOT, {}).get("perturb", {}))) or "none"
+        keys = keys_written(adata, "perturb")
         msg = (
             f"adata.{missing[0] if missing else f'uns[{ROOT!r}]'} is missing; expected what tl.perturb writes "
             f"(perturbations found: {keys}). Run scfm.tl.perturb(adata, ..., key_added={key!r}) first, or pass key=."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._errors import MissingKeyError
-from .._record import ROOT, read_record
+from .._record import ROOT, keys_written, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def annotation(adata: AnnData, *, key: str = "scfm") -> pd.DataFrame:
     written = {f"{key}_{name}": name for name in COLUMNS}
     missing = [column for column in written if column not in adata.obs]
     if missing:
-        keys = ", ".join(map(repr, adata.uns.get(ROOT, {}).get("annotate", {}))) or "none"
+        keys = keys_written(adata, "annotate")
         msg = (
             f"adata.obs[{missing[0]!r}] is missing; expected what tl.annotate writes (annotations found: {keys}). "
             f"Run scfm.tl.annotate(adata, key_added={key!r}) first, or pass key=."

@@ -139,7 +139,7 @@ class ScfmMini:
         """
         import torch
 
-        from ..nn.presence import gradients
+        from ..nn.presence import gradients, share_growth
 
         check_wanted(self.spec, want)
         table, zero, scale = self._tables(minibatch.measured.tobytes(), device, torch.float32)
@@ -148,9 +148,8 @@ class ScfmMini:
         mean, sd, start = (row[ids] for row in scale)
         level = (values - mean) / sd
         rows, taken = table[ids], start - level.clamp(-CLIP, CLIP)
-        # ln(1 + x) grows by x / (1 + x) of what ln(x) grows by; clipped values do not.
-        others = -torch.expm1(-values) / sd * (level.abs() < CLIP)
-        growth = -torch.log1p(-(torch.expm1(values) / TARGET_SUM).clamp(max=0.999))
+        growth, slope = share_growth(values, TARGET_SUM)
+        others = slope / sd * (level.abs() < CLIP)  # clipped values do not grow
         nothing = torch.zeros(len(minibatch), rows.shape[1], device=device)
         summed = (zero - nothing.index_add(0, cells, rows * taken[:, None])).requires_grad_()
         told = scores(Encoded(cell=torch.nn.functional.normalize(summed, dim=1)))

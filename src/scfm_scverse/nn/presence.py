@@ -65,6 +65,28 @@ def max_present(x: Tensor, spans: Spans, absent: Tensor) -> Tensor:
     return torch.stack(cells)
 
 
+def share_growth(values: Tensor, target_sum: float) -> tuple[Tensor, Tensor]:
+    """How logarithms of shares grow as one gene leaves the total that they are shares of.
+
+    Parameters
+    ----------
+    values
+        Logarithms of one plus the share of each gene times ``target_sum``.
+    target_sum
+        What shares are multiplied by.
+
+    Returns
+    -------
+    growth
+        What the logarithm of every other gene's share grows by as the gene leaves.
+    slope
+        What each value grows by as the logarithm of its own share grows: ``ln(1 + x)`` grows by ``x / (1 + x)`` of what
+        ``ln(x)`` grows by.
+    """
+    growth = -torch.log1p(-(torch.expm1(values) / target_sum).clamp(max=0.999))
+    return growth, -torch.expm1(-values)
+
+
 def gradients(numbers: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
     """Gradient of each of some numbers [k] with respect to each of some tensors: [k, ...] of each."""
     found = [torch.autograd.grad(one, of, retain_graph=True, materialize_grads=True) for one in numbers]

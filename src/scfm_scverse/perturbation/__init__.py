@@ -1,11 +1,10 @@
 """What a model says of cells whose genes are deleted or raised, and the statistics of it. Knows nothing of AnnData."""
 
-from .copies import Copies, Kind, Mode, perturb_each, perturb_together, special_tokens
+from .copies import Copies, Kind, Mode, copies_of, perturb_each, perturb_together, special_tokens
 from .count_edits import CountEdits, edit_values
 from .edits import delete, overexpress, shorten
 from .effects import Reading, Shifts, compare_pairs, shift_tables, stream_shifts
 from .expression_space import ExpressionSpace, PlacedCells, log_normalized
-from .holders import copies_of
 from .matching import ExpressionRanks, draw_null, expression_ranks, match_null
 from .pairs import Edits, Pairs, stream_pairs
 from .significance import donor_p, false_discovery, permutation_p, rank_sum_p

@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError
 from ..models import ModelSpec
 from ..tokens import Tokens
 from .edits import count_present, places
+from .holders import holders_of_tokens
 
 Kind = Literal["delete", "overexpress", "inhibit", "activate"]
 Mode = Literal["default", "original"]
@@ -61,6 +63,13 @@ class Copies:
     def take(self, rows: NDArray[np.integer]) -> Copies:
         """Return some copies, in the order asked for."""
         return replace(self, cell=self.cell[rows], genes=self.genes[rows])
+
+
+def factor_of(kind: Kind, dose: float) -> float | Literal["largest"]:
+    """What the values of perturbed genes are multiplied by; ``"largest"`` is the largest value of the cell instead."""
+    if kind == "overexpress":
+        return "largest"
+    return {"delete": 0.0, "inhibit": 1 - dose, "activate": 1 + dose}[kind]
 
 
 def perturb_each(
@@ -152,10 +161,39 @@ def perturb_together(
             f"Found the genes {genes.tolist()}; expected one or more, each once, from 0 to {len(tokens.measured) - 1}."
         )
         raise InputError(msg)
-    cells = np.arange(len(tokens))
+    return _planned(copies_of(holders_of_tokens(tokens), genes, kind), tokens, mode)
+
+
+def copies_of(
+    held: sp.csc_matrix,
+    genes: NDArray[np.int32],
+    kind: Kind,
+    *,
+    dose: float = 1.0,
+    any_of: bool = False,
+    cells: NDArray[np.int64] | None = None,
+) -> Copies:
+    """Perturb genes together in the cells that hold them all; overexpress them in every cell.
+
+    Parameters
+    ----------
+    held
+        Which cells hold which genes [n, v].
+    genes
+        Positions in the vocabulary [k].
+    kind, dose
+        What happens to them.
+    any_of
+        Whether a cell that holds one of the genes is enough.
+    cells
+        Cells to choose among; all if ``None``.
+    """
+    among = np.arange(held.shape[0]) if cells is None else cells
     if kind != "overexpress":
-        cells = cells[count_present(tokens, genes) == len(genes)]
-    return _planned(Copies(kind, cells, np.tile(genes, (len(cells), 1)), each=False), tokens, mode)
+        found = [held.indices[held.indptr[gene] : held.indptr[gene + 1]] for gene in genes.tolist()]
+        times = np.bincount(np.concatenate(found), minlength=held.shape[0])
+        among = among[times[among] >= (1 if any_of else len(genes))]
+    return Copies(kind, among, np.tile(genes, (len(among), 1)).astype(np.int32), each=False, dose=dose)
 
 
 def _planned(copies: Copies, tokens: Tokens, mode: Mode) -> Copies:

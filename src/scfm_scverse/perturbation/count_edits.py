@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..tokens import Tokens
+from ..tokens.blocks import first_columns
 from .baselines import Baselines, find_baselines
-from .copies import Copies
+from .copies import Copies, factor_of
 from .holders import holders
 
 
@@ -102,12 +103,9 @@ def edit_values(block: sp.csr_matrix, copies: Copies, position: NDArray[np.int32
     hit = np.zeros(len(gene), bool)
     for column in copies.genes.T:
         hit |= gene == column[row]
-    if copies.kind in {"inhibit", "activate"}:
-        factor = 1 - copies.dose if copies.kind == "inhibit" else 1 + copies.dose
-        rows.data[hit] = _times(rows.data[hit], factor, base)
-    else:
-        rows.data[hit] = 0
-    if copies.kind == "overexpress":
+    factor = factor_of(copies.kind, copies.dose)
+    rows.data[hit] = _times(rows.data[hit], 0.0 if factor == "largest" else factor, base)
+    if factor == "largest":
         rows = rows + _largest_values(block, copies, position)
     rows.eliminate_zeros()
     return rows
@@ -123,9 +121,7 @@ def _times(values: NDArray[np.floating], factor: float, base: float) -> NDArray[
 
 def _largest_values(block: sp.csr_matrix, copies: Copies, position: NDArray[np.int32]) -> sp.csr_matrix:
     """A matrix that holds nothing but the largest value of each copy's cell, in the columns of its genes."""
-    first = np.full(int(position.max()) + 1, -1, np.int64)
-    columns = np.flatnonzero(position >= 0)[::-1]
-    first[position[columns]] = columns
+    first = first_columns(position, int(position.max()) + 1)
     largest = block.max(axis=1).toarray().ravel()[copies.cell]
     n, k = copies.genes.shape
     indptr = np.arange(n + 1) * k

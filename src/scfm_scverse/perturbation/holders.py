@@ -7,7 +7,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..tokens import Tokens
-from .copies import Copies, Kind
 
 
 def holders(indptr: NDArray[np.integer], genes: NDArray[np.integer], n_genes: int) -> sp.csc_matrix:
@@ -30,38 +29,6 @@ def holders(indptr: NDArray[np.integer], genes: NDArray[np.integer], n_genes: in
     kept = genes >= 0
     shape = (len(indptr) - 1, n_genes)
     return sp.coo_matrix((np.ones(int(kept.sum()), np.int32), (cell[kept], genes[kept])), shape=shape).tocsc()
-
-
-def copies_of(
-    held: sp.csc_matrix,
-    genes: NDArray[np.int32],
-    kind: Kind,
-    *,
-    dose: float = 1.0,
-    any_of: bool = False,
-    cells: NDArray[np.int64] | None = None,
-) -> Copies:
-    """Perturb genes together in the cells that hold them all; overexpress them in every cell.
-
-    Parameters
-    ----------
-    held
-        Which cells hold which genes [n, v].
-    genes
-        Positions in the vocabulary [k].
-    kind, dose
-        What happens to them.
-    any_of
-        Whether a cell that holds one of the genes is enough.
-    cells
-        Cells to choose among; all if ``None``.
-    """
-    among = np.arange(held.shape[0]) if cells is None else cells
-    if kind != "overexpress":
-        found = [held.indices[held.indptr[gene] : held.indptr[gene + 1]] for gene in genes.tolist()]
-        times = np.bincount(np.concatenate(found), minlength=held.shape[0])
-        among = among[times[among] >= (1 if any_of else len(genes))]
-    return Copies(kind, among, np.tile(genes, (len(among), 1)).astype(np.int32), each=False, dose=dose)
 
 
 def holders_of_tokens(tokens: Tokens) -> sp.csc_matrix:

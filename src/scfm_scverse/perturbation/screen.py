@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ..inference.device import Dtype
 from ..models import CellModel
-from .copies import Copies, Kind
+from .copies import Copies, Kind, copies_of
 from .effects import Reading, stream_shifts
-from .holders import copies_of
 from .pairs import Edits
 
 Weights = tuple[float, ...]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .copies import Kind
+from .copies import factor_of
 from .expression_space import PlacedCells
 from .null import Null, row_means
 from .screen import Measured, Weights
@@ -138,13 +138,6 @@ class Baseline:
         row = np.repeat(measured.copies.cell, columns.shape[1])
         values = np.asarray(self.cells.scaled[row, columns.ravel()]).reshape(columns.shape)
         return np.asarray(np.log1p(values).mean(axis=1))
-
-
-def factor_of(kind: Kind, dose: float) -> float | Literal["largest"]:
-    """What the values of perturbed genes are multiplied by."""
-    if kind == "overexpress":
-        return "largest"
-    return {"delete": 0.0, "inhibit": 1 - dose, "activate": 1 + dose}[kind]
 
 
 def summarise(

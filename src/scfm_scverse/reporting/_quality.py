@@ -12,6 +12,7 @@ from ..genes import GeneMatch, load_gene_table
 from ..get._evidence import matrix_of
 from ..io.blocks import iter_blocks
 from ..io.counts import Values
+from ..tokens.blocks import to_linear
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,8 +46,7 @@ def quality_of(adata: AnnData, key: str) -> Quality:
     for start, block in iter_blocks(values.matrix, names=adata.obs_names, genes=values.var.index):
         rows = slice(start, start + block.shape[0])
         n_genes[rows] = block.astype(bool) @ match.is_gene.astype(np.int64)
-        if values.base:
-            block.data = np.expm1(block.data * np.float32(np.log(values.base)))
+        block.data = to_linear(block.data, values.base)
         total[rows] = block @ match.is_gene.astype(np.float64)
         on_mitochondrial[rows] = block @ mitochondrial.astype(np.float64)
     share = np.divide(on_mitochondrial, total, out=np.full(adata.n_obs, np.nan), where=total > 0)

@@ -78,13 +78,11 @@ def edits_of(
     return counts
 
 
-def reading_of(
-    model: CellModel, output_layer: int | None, pooling: str | None, states: NDArray[np.float32] | None = None
-) -> Reading:
+def reading_of(model: CellModel, output_layer: int | None, pooling: str | None) -> Reading:
     """Say how copies are compared with cells: as the model's authors do."""
     compare: Literal["cell", "genes"] = "genes" if model.spec.compares_genes else "cell"
     check_wanted(model.spec, Wanted(layer=output_layer, pooling=pooling))
-    return Reading(compare=compare, layer=output_layer, pooling=pooling, states=states)
+    return Reading(compare=compare, layer=output_layer, pooling=pooling)
 
 
 def unperturbed(

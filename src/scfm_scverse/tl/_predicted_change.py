@@ -13,6 +13,7 @@ from .._errors import GeneMatchError, InputError
 from ..models import CellModel, Wanted
 from ..models.base import GeneRows
 from ..perturbation import Pairs
+from ..tokens.blocks import first_columns
 from ._query import positions_of_var
 
 if TYPE_CHECKING:
@@ -103,9 +104,7 @@ def choose_genes(
 ) -> PredictedChange:
     """Choose the genes whose change is kept: those named, or those that change most in a sample of the cells."""
     position = positions_of_var(adata, work.query)
-    columns = np.full(len(work.model.spec.genes), -1, np.int64)
-    known = np.flatnonzero(position >= 0)[::-1]  # of two columns of one gene the first is kept
-    columns[position[known]] = known
+    columns = first_columns(position, len(work.model.spec.genes))
     columns[work.genes] = -1
     if isinstance(genes_out, int):
         total = np.zeros(len(columns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,12 @@ from ..perturbation.expression_space import ExpressionSpace
 from ..perturbation.significance import false_discovery
 from ..perturbation.summary import Test, Testing
 from ._perturbation import reading_of, unperturbed
-from ._query import chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
+from ._query import Query, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
 from ._screen_arguments import check_arguments, check_kept, read_donors, read_doses
 from ._screen_cells import States, draw_groups, in_state, read_states, screened_cells
 from ._screen_kept import Kept
 from ._screen_plan import plan_all, plan_named
-from ._screen_run import NOT_RUN, TESTED, Screen, columns_of, linear_values, run_group
+from ._screen_run import NOT_RUN, TESTED, Components, Screen, columns_of, linear_values, run_group
 from ._screen_statistics import Statistics, statistics_of_group
 
 if TYPE_CHECKING:
@@ -229,7 +229,6 @@ def rank_perturbations(
     made_from = {"model": cell_model.spec.id} | {name: str(arguments[name]) for name in sorted(set(arguments) - FREE)}
     kept = None if resume is None else Kept(resume, made_from | {"data": fingerprint(adata, query)})
     embedding = None if states is None else unperturbed(adata, cell_model, key_added, reading, device, source)[1]
-    space, positions = _space(adata, query, states, random_state)
     work = Screen(
         query=query,
         model=cell_model,
@@ -239,8 +238,6 @@ def rank_perturbations(
         kind=kind,
         states=states,
         embedding=embedding,
-        positions=positions,
-        space=space,
         reading=reading,
         testing=Testing(None if states is None else states.towards, test, n_permutations, None, random_state),
         donors=donors,
@@ -252,7 +249,8 @@ def rank_perturbations(
         batch_size=batch_size,
         kept=kept,
     )
-    table = _screen_groups(work, adata, groupby, groups, null_groups, doses, statistics)
+    components = _components(adata, query, states, random_state) if statistics == "matched" else None
+    table = _screen_groups(work, components, adata, groupby, groups, null_groups, doses, statistics)
     record(adata, VERB, key_added, {"model": cell_model.spec.name, "model_id": cell_model.spec.id} | arguments)
     adata.uns[ROOT][VERB][key_added]["table"] = table
     if kept is not None:
@@ -263,6 +261,7 @@ def rank_perturbations(
 
 def _screen_groups(
     screen: Screen,
+    components: Components | None,
     adata: AnnData,
     groupby: str | None,
     groups: dict[str, NDArray[np.int64]],
@@ -270,17 +269,17 @@ def _screen_groups(
     doses: list[float],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Screen group after group, and put their tables together."""
+    """Screen group after group, and put their tables together; Geneformer's tables read no components."""
     tables = []
     for name, cells in groups.items():
         within = np.ones(adata.n_obs, bool) if groupby is None else np.asarray(adata.obs[groupby].astype(str) == name)
-        if statistics == "matched":
-            tables.append(run_group(screen, name, cells, within, doses))
+        if components is not None:
+            tables.append(run_group(screen, components, name, cells, within, doses))
         else:
             null_cells = null_groups.get(name, cells[:0])
             tables.append(statistics_of_group(screen, statistics, name, cells, null_cells, within, doses))
     table = pd.concat(tables, ignore_index=True)
-    if statistics == "matched":
+    if components is not None:
         return _finish(table, screen.min_cells)
     if table.empty:
         msg = f"Found no perturbation in min_cells={screen.min_cells} cells; expected genes that so many cells express."
@@ -296,21 +295,19 @@ def _told(table: pd.DataFrame, seconds: float) -> str:
     return f"{n_tested:,} of {len(table):,} perturbations tested in {seconds:.0f} s, {n_found:,} with FDR < 0.05"
 
 
-def _space(
-    adata: AnnData, query: Any, states: States | None, random_state: int
-) -> tuple[ExpressionSpace, NDArray[np.float64] | None]:
-    """Principal components of cells from all over the data, and the positions of the cells of any state [n, c]."""
+def _components(adata: AnnData, query: Query, states: States | None, random_state: int) -> Components:
+    """Principal components of cells from all over the data, and where the cells of any state lie."""
     matrix, base = query.values.matrix, query.columns.base
     some = linear_values(take_rows(matrix, spread_rows(matrix, FITTED)), base)
     space = ExpressionSpace.fit(some, random_state=random_state)
     if states is None:
-        return space, None
+        return Components(space, None)
     positions = np.full((adata.n_obs, space.loadings.shape[1]), np.nan)
     cells = np.flatnonzero(states.members.any(axis=0))
     for start in range(0, len(cells), FITTED):
         rows = cells[start : start + FITTED]
         positions[rows] = space.project(linear_values(take_rows(matrix, rows), base))
-    return space, positions
+    return Components(space, positions)
 
 
 def _finish(table: pd.DataFrame, min_cells: int) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from ..perturbation.group_screen import GroupScreen, Perturbations
 from ..perturbation.matching import ExpressionRanks, expression_ranks
 from ..perturbation.screen import count_copies
 from ..perturbation.summary import NUMBERS, Baseline, Testing
+from ..tokens.blocks import first_columns, to_linear
 from ._perturbation import edits_of
 from ._query import Query
 from ._screen_cells import States, state_means
@@ -31,6 +32,22 @@ TESTED, NOT_RUN = "tested", "not run"
 TOO_FEW, IN_NO_CELL, NO_GOAL = "too few cells", "expressed in no cell", "no cells of a state"
 FEW_DONORS, NO_NULL = "too few donors", "no matched genes"
 ALWAYS, SHARE = 100, 0.06  # of a screen that are run exactly after a first ranking: so many, and this share at least
+
+
+@dataclass(frozen=True)
+class Components:
+    """The simple model beside the large one.
+
+    Attributes
+    ----------
+    space
+        Principal components of expression.
+    positions
+        float64 [n, c]: where the cells of the states lie; ``None`` without a goal.
+    """
+
+    space: ExpressionSpace
+    positions: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,8 @@ class Screen:
         Perturbations asked for; whether nobody named them, so that those in few cells are left out of the table.
     kind
         What happens to the genes.
-    states, embedding, positions
-        States of cells if there is a goal; embedding [n, d] and principal components [n, c] of their cells.
-    space
-        Principal components of expression.
+    states, embedding
+        States of cells if there is a goal; embedding of the cells [n, d].
     reading
         What is read of the model.
     testing, donors
@@ -71,8 +86,6 @@ class Screen:
     kind: Kind
     states: States | None
     embedding: NDArray[np.float32] | None
-    positions: NDArray[np.float64] | None
-    space: ExpressionSpace
     reading: Reading
     testing: Testing
     donors: NDArray[np.int64] | None
@@ -86,27 +99,41 @@ class Screen:
 
 
 def run_group(
-    screen: Screen, name: str, cells: NDArray[np.int64], within: NDArray[np.bool_], doses: list[float]
+    screen: Screen,
+    components: Components,
+    name: str,
+    cells: NDArray[np.int64],
+    within: NDArray[np.bool_],
+    doses: list[float],
 ) -> pd.DataFrame:
     """Screen some cells of a group [n]: one row a perturbation and dose."""
-    block = take_rows(screen.query.values.matrix, cells)
-    totals = None if screen.totals is None else screen.totals[cells]
-    edits = edits_of(screen.model, screen.query, block, screen.kind, totals)
+    block, edits = read_cells(screen, cells)
     if screen.every:
         expressed = _count_cells(screen, edits, "delete") >= screen.min_cells
         screen = replace(screen, planned=[screen.planned[at] for at in np.flatnonzero(expressed).tolist()])
     table = _frame(screen, name, _count_cells(screen, edits, screen.kind))
-    vectors, positions, has_states = states_of(screen, within)
+    vectors, has_states = states_of(screen, within)
     if not has_states:
         table.loc[table["status"] == "", "status"] = NO_GOAL
     left = np.flatnonzero(table["status"] == "")
     tables = [table.assign(dose=dose) for dose in doses]
     if len(left):
-        group = _group_screen(screen, edits, block, cells, vectors, positions)
+        positions = None
+        if screen.states is not None and components.positions is not None:
+            positions = state_means(components.positions, screen.states, within)
+        group = _group_screen(screen, components.space, edits, block, cells, vectors, positions)
+        totals = None if screen.totals is None else screen.totals[cells]
         made_from = {"cells": digest(cells, block.data, block.indices, block.indptr, totals, vectors, positions)}
         for dose, of_dose in zip(doses, tables, strict=True):
             _run_dose(screen, group, of_dose, left, dose, made_from)
     return pd.concat(tables, ignore_index=True)
+
+
+def read_cells(screen: Screen, cells: NDArray[np.int64]) -> tuple[sp.csr_matrix, Edits]:
+    """Read some cells, and say how copies of them are made."""
+    block = take_rows(screen.query.values.matrix, cells)
+    totals = None if screen.totals is None else screen.totals[cells]
+    return block, edits_of(screen.model, screen.query, block, screen.kind, totals)
 
 
 def _count_cells(screen: Screen, edits: Edits, kind: Kind) -> NDArray[np.int64]:
@@ -145,31 +172,26 @@ def _run_dose(
 def linear_values(block: sp.csr_matrix, base: float) -> sp.csr_matrix:
     """Undo the logarithm of values, if they are in one."""
     linear: sp.csr_matrix = block.astype(np.float64)
-    if base:
-        linear.data = np.expm1(linear.data * np.log(base))
+    linear.data = to_linear(linear.data, base)
     return linear
 
 
 def columns_of(query: Query, n_genes: int) -> NDArray[np.int64]:
     """First column of each gene of the vocabulary, -1 where it has none [v]."""
-    column = np.full(n_genes, -1, np.int64)
-    known = np.flatnonzero(query.columns.vocabulary >= 0)[::-1]
-    column[query.columns.vocabulary[known]] = known
-    return column
+    return first_columns(query.columns.vocabulary, n_genes)
 
 
-def states_of(
-    screen: Screen, within: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, bool]:
-    """Mean of each state's cells in the embedding and in principal components, and whether each state has cells."""
-    if screen.states is None or screen.embedding is None or screen.positions is None:
-        return None, None, True
+def states_of(screen: Screen, within: NDArray[np.bool_]) -> tuple[NDArray[np.float32] | None, bool]:
+    """Mean embedding of each state's cells [s, d], and whether each state has cells."""
+    if screen.states is None or screen.embedding is None:
+        return None, True
     vectors = state_means(screen.embedding, screen.states, within)
-    return vectors, state_means(screen.positions, screen.states, within), vectors is not None
+    return vectors, vectors is not None
 
 
 def _group_screen(
     screen: Screen,
+    space: ExpressionSpace,
     edits: Edits,
     block: sp.csr_matrix,
     cells: NDArray[np.int64],
@@ -186,7 +208,7 @@ def _group_screen(
         reading=replace(screen.reading, states=vectors),
         kind=screen.kind,
         ranks=ExpressionRanks(ranks.rank[column_of], ranks.expression[column_of], ranks.share[column_of]),
-        baseline=Baseline(screen.space.place(linear), column_of, positions),
+        baseline=Baseline(space.place(linear), column_of, positions),
         testing=testing,
         device=screen.device,
         batch_size=screen.batch_size,

@@ -14,7 +14,6 @@ from .._errors import InputError
 from .._logging import progress_bar, say
 from ..genes import load_gene_table
 from ..inference.device import cpu_threads
-from ..io.blocks import take_rows
 from ..perturbation import (
     Edits,
     Reading,
@@ -28,8 +27,7 @@ from ..perturbation import (
     vs_null,
 )
 from ..perturbation.screen import run_screen
-from ._perturbation import edits_of
-from ._screen_run import Screen, states_of
+from ._screen_run import Screen, read_cells, states_of
 
 if TYPE_CHECKING:
     from ..models import CellModel
@@ -78,7 +76,7 @@ def statistics_of_group(
     doses: list[float],
 ) -> pd.DataFrame:
     """Table of a group [n], of one dose below that of the other."""
-    vectors, _, has_states = states_of(screen, within)
+    vectors, has_states = states_of(screen, within)
     if not has_states or (statistics == "vs_null" and not len(null_cells)):
         say(f"{name}: no cells of a state")
         return pd.DataFrame()
@@ -125,7 +123,7 @@ def _of_cells(
     screen: Screen, cells: NDArray[np.int64], runs: dict[int, Planned], reading: Reading, dose: float
 ) -> pd.DataFrame:
     """Shift of every cell under every perturbation: ``perturbed``, ``shift`` (a cosine), one column a state."""
-    edits = _edits(screen, cells)
+    _, edits = read_cells(screen, cells)
     keys, asked = _in_enough_cells(screen, edits, runs)
     total = sum(len(copies_of(edits.held, genes, screen.kind)) for genes in asked)
     frames = [pd.DataFrame({"perturbed": np.zeros(0, np.int64), "shift": np.zeros(0)})]
@@ -153,7 +151,7 @@ def _with_genes(
     screen: Screen, cells: NDArray[np.int64], runs: dict[int, Planned], reading: Reading, dose: float
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Shifts of cells and of the genes in them, one perturbation at a time: there are thousands of genes in a cell."""
-    edits = _edits(screen, cells)
+    _, edits = read_cells(screen, cells)
     keys, asked = _in_enough_cells(screen, edits, runs)
     alive = np.flatnonzero(edits.tokens.lengths > 0)
     with cpu_threads(), progress_bar(len(asked), unit="perturbation", label="shifts of genes") as advance:
@@ -165,12 +163,6 @@ def _with_genes(
             of_cells, of_genes = shift_tables(copies, stream)
             yield of_cells.assign(perturbed=key), of_genes.assign(perturbed=key)
             advance(1)
-
-
-def _edits(screen: Screen, cells: NDArray[np.int64]) -> Edits:
-    block = take_rows(screen.query.values.matrix, cells)
-    totals = None if screen.totals is None else screen.totals[cells]
-    return edits_of(screen.model, screen.query, block, screen.kind, totals)
 
 
 def _in_enough_cells(

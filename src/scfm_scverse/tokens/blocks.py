@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+Float = TypeVar("Float", np.float32, np.float64)
 
 
 def parts_of(
@@ -14,9 +18,21 @@ def parts_of(
 
     ``base`` is that of the logarithm that the values are in, 0 for linear values.
     """
-    data = block.data.astype(np.float32, copy=False)
-    linear = data if base == 0 else np.expm1(data * np.float32(np.log(base)))
+    linear = to_linear(block.data.astype(np.float32, copy=False), base)
     return block.indptr.astype(np.int64), block.indices.astype(np.int32, copy=False), linear
+
+
+def to_linear(values: NDArray[Float], base: float) -> NDArray[Float]:
+    """Undo the logarithm of one plus each value, if they are in one (``base`` is not 0), in their own precision."""
+    return values if base == 0 else np.asarray(np.expm1(values * values.dtype.type(np.log(base))))
+
+
+def first_columns(positions: NDArray[np.int32], n_genes: int) -> NDArray[np.int64]:
+    """First column of each entry of a vocabulary, -1 where it has none [v], given the position of each column [g]."""
+    first = np.full(n_genes, -1, np.int64)
+    columns = np.flatnonzero(positions >= 0)[::-1]  # of several columns of one gene the first is written last
+    first[positions[columns]] = columns
+    return first
 
 
 def measured_genes(positions: NDArray[np.int32], n_genes: int) -> NDArray[np.bool_]:

@@ -60,9 +60,9 @@ class Network(nn.Module):
         self.dropout = sizes.dropout
         self.head = head
 
-    def embed(self, ids: Tensor, spans: Spans) -> Tensor:
-        """What goes into the first layer: ids [t] -> [t, d]."""
-        place = (torch.arange(len(spans.cells)) - spans.starts[spans.cells]).to(ids.device)
+    def embed(self, ids: Tensor, spans: Spans, *, forward: int = 0) -> Tensor:
+        """What goes into the first layer, of each token as if it stood so many places further to the front, [t, d]."""
+        place = (torch.arange(len(spans.cells)) - spans.starts[spans.cells] - forward).clamp(min=0).to(ids.device)
         x = self.word(ids) + self.position(place) + self.kind.weight[0]
         return dropout(self.norm(x), self.dropout, self.training)
 

@@ -48,8 +48,10 @@ def sensitivity(
     -------
     [k, t].
     """
-    step = one_place_forward(network, ids, spans)
-    x = (network.embed(ids, spans).detach() + step / 2).requires_grad_()
+    with torch.no_grad():
+        here, moved = (network.embed(ids, spans, forward=places) for places in (0, 1))
+    step = moved - here
+    x = (here + step / 2).requires_grad_()
     absent = torch.zeros(len(ids), device=ids.device, requires_grad=True)
     hidden = encode_present(network.encoder, x, spans, absent, n_layers=n_layers)
     genes = GeneRows(spans.cells.to(ids.device)[~special], ids[~special], hidden[~special])
@@ -60,15 +62,6 @@ def sensitivity(
         cell = mean_present(genes.values, Spans(tuple(n_genes.tolist())), absent[~special])
     of_absence, of_x = gradients(scores(Encoded(cell=cell, gene=genes)), (absent, x))
     return of_absence + sum_of_later((of_x * step).sum(-1), spans)
-
-
-def one_place_forward(network: Network, ids: Tensor, spans: Spans) -> Tensor:
-    """How what goes into the first layer changes where each token but the first moves one place forward, [t, d]."""
-    place = (torch.arange(len(spans.cells)) - spans.starts[spans.cells]).to(ids.device)
-    with torch.no_grad():
-        moved = network.word(ids) + network.position((place - 1).clamp(min=0)) + network.kind.weight[0]
-        step: Tensor = network.norm(moved) - network.embed(ids, spans)
-    return step
 
 
 def sum_of_later(numbers: Tensor, spans: Spans) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...nn import Spans
-from ...nn.presence import encode_present, gradients, max_present, mean_present
+from ...nn.presence import encode_present, gradients, max_present, mean_present, share_growth
 from ...tokens import Tokens
 from ..base import Encoded
 from .network import Embedding, Transformer
@@ -51,9 +51,8 @@ def sensitivity(
     levels = values.detach().split_with_sizes(lengths)
     for of_token, depths, of_value in zip(of_tokens, levels, of_values.split_with_sizes(lengths, dim=1), strict=True):
         level = depths[:-AROUND]
-        growth = -torch.log1p(-(torch.expm1(level) / options.target_sum).clamp(max=0.999))
-        # ln(1 + x) grows by x / (1 + x) of what ln(x) grows by.
-        others = of_value[:, :-AROUND] * -torch.expm1(-level)
+        growth, slope = share_growth(level, options.target_sum)
+        others = of_value[:, :-AROUND] * slope
         depth = of_value[:, -1] + (of_value[:, -2] if options.target.rule != "t" else 0)
         whole = others.sum(1) - depth / np.log(10)
         changes.append(of_token + (whole[:, None] - others) * growth)
