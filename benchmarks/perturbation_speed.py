@@ -92,9 +92,9 @@ def prepare(name: str, folder: Path, shared: Path) -> Screen:
     sys.path.insert(0, str(shared / "tools"))
     from cells import read_cells
 
+    from scfm_scverse._query import read_query
     from scfm_scverse.models import Wanted, load
     from scfm_scverse.perturbation import CountEdits, Reading, TokenEdits, perturb_each, special_tokens
-    from scfm_scverse.tl._query import read_query
 
     path = ROOT / "benchmarks" / "small_transformer" if name == SMALL else Path((folder / f"{name}.path").read_text())
     model = load(path)

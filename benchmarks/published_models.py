@@ -66,8 +66,8 @@ def load_with_tokens(model: str, folder: Path, n_cells: int) -> tuple[CellModel,
     import anndata
     import numpy as np
 
+    from scfm_scverse._query import read_query
     from scfm_scverse.models import load
-    from scfm_scverse.tl._query import read_query
 
     checkpoint, _, options, _ = MODELS[model]
     loaded = load(checkpoint_path(checkpoint, folder), **options)

@@ -16,12 +16,12 @@ from anndata import AnnData
 
 import scfm_scverse as scfm
 from scfm_scverse._errors import CountsError, InputError
+from scfm_scverse._query import read_query
 from scfm_scverse._record import read_record
 from scfm_scverse.checkpoints import read_weights
 from scfm_scverse.io.files import read_adata, write_adata
 from scfm_scverse.models import Attention, CellModel, Encoded, Wanted
 from scfm_scverse.models.base import Output
-from scfm_scverse.tl._query import read_query
 from support import GENES, small_counts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))

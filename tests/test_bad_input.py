@@ -309,7 +309,7 @@ def test_view_and_copy_of_a_backed_file_are_refused_before_any_work(
     def read_nothing(*_: object, **__: object) -> None:
         pytest.fail("values were read")
 
-    monkeypatch.setattr("scfm_scverse.tl._query.find_values", read_nothing)
+    monkeypatch.setattr("scfm_scverse._query.find_values", read_nothing)
     backed = anndata.read_h5ad(file, backed="r")
     expect_error(verb, backed[:5], InputError, r"a view of a backed AnnData.*to_memory\(\)")
     for adata in (backed, read_adata(file, backed=True)):

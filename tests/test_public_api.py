@@ -26,7 +26,7 @@ IN_PLACE = [name for name, returns in RETURNS.items() if name.startswith(("pp.",
 NO_ADATA = {name for name in FUNCTIONS if name.startswith("models.")}
 
 # Options of a family of checkpoints, which only its own loader knows.
-FORWARDED = {"options"}
+FORWARDED = {"options", "sizes"}
 
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 

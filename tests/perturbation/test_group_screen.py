@@ -7,13 +7,13 @@ import pytest
 import scipy.sparse as sp
 
 import scfm_scverse as scfm
+from scfm_scverse._query import read_query
 from scfm_scverse.perturbation import ExpressionSpace, Reading, expression_ranks, summary
 from scfm_scverse.perturbation.group_screen import GroupScreen
 from scfm_scverse.perturbation.matching import ExpressionRanks
 from scfm_scverse.perturbation.screen import count_copies
 from scfm_scverse.perturbation.summary import Baseline
 from scfm_scverse.tl._perturbation import edits_of
-from scfm_scverse.tl._query import read_query
 from scfm_scverse.tl._screen_run import columns_of
 from support import two_types
 

@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 
 import scfm_scverse as scfm
+from scfm_scverse._query import read_query
 from scfm_scverse.models import CellModel
 from scfm_scverse.perturbation import Copies, Edits, Reading, screen
 from scfm_scverse.perturbation.screen import count_copies, run_screen
 from scfm_scverse.tl._perturbation import edits_of
-from scfm_scverse.tl._query import read_query
 from support import two_types
 
 Setting = tuple[CellModel, Edits, list[np.ndarray]]

@@ -12,9 +12,9 @@ import torch
 from anndata import AnnData
 
 import scfm_scverse as scfm
+from scfm_scverse._query import read_query
 from scfm_scverse._record import read_record
 from scfm_scverse.models import Wanted
-from scfm_scverse.tl._query import read_query
 from support import GENES, small_counts
 
 

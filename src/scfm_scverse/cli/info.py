@@ -53,7 +53,7 @@ def _reading(adata: AnnData) -> list[list[str]]:
     """What ``tl.embed`` would read, or why it would stop."""
     from .. import models
     from .._errors import InputError
-    from ..tl._query import read_query
+    from .._query import read_query
     from ._messages import WORDS, in_options
 
     model = models.load(MODEL)

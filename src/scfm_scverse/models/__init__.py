@@ -2,7 +2,8 @@
 
 from .base import Attention, AttentionRows, CellModel, Columns, Encoded, GeneRows, ModelSpec, Wanted
 from .catalogue import catalogue
-from .registry import available, load, register
+from .registry import available, create, load, register
+from .trainable import Pass, Trainable
 
 __all__ = [
     "Attention",
@@ -12,9 +13,12 @@ __all__ = [
     "Encoded",
     "GeneRows",
     "ModelSpec",
+    "Pass",
+    "Trainable",
     "Wanted",
     "available",
     "catalogue",
+    "create",
     "load",
     "register",
 ]

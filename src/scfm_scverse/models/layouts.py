@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._errors import CheckpointError, InputError
 from ..checkpoints.files import check_links
 from .base import CellModel
+
+if TYPE_CHECKING:
+    from .trainable import Trainable
 
 # Each has ``recognises(path) -> bool`` and ``load(path, *, ...) -> CellModel``.
 FAMILIES = ("scgpt", "geneformer", "scfoundation", "scbert")
@@ -32,6 +36,17 @@ def load_checkpoint(path: Path, options: dict[str, Any]) -> CellModel:
         "models.ckpt or scBERT's panglao_pretrain.pth."
     )
     raise CheckpointError(msg)
+
+
+def create_model(architecture: str, genes: Sequence[str], sizes: dict[str, Any]) -> Trainable:
+    """Make a model of a family with new weights."""
+    if architecture not in FAMILIES:
+        msg = f"Found the architecture {architecture!r}; expected one of {', '.join(map(repr, FAMILIES))}."
+        raise InputError(msg)
+    module = import_module(f".{architecture}.training", __package__)
+    _check_options(module.create, architecture, sizes)
+    model: Trainable = module.create(genes, **sizes)
+    return model
 
 
 def _check_options(loader: Any, family: str, options: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import InputError
 from .catalogue import how_to_obtain
-from .layouts import load_checkpoint
+from .layouts import create_model, load_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .base import CellModel
+    from .trainable import Trainable
 
 ENTRY_POINT = "scfm_scverse.models"
 _loaders: dict[str, Callable[[], CellModel]] = {}
@@ -102,6 +103,37 @@ def load(model: str | Path, **options: Any) -> CellModel:
 @cache
 def _load_registered(name: str) -> CellModel:
     return _all_loaders()[name]()
+
+
+def create(architecture: str, genes: Sequence[str], **sizes: Any) -> Trainable:
+    """Make a model with new weights, to be trained from scratch.
+
+    Parameters
+    ----------
+    architecture
+        One of ``"scgpt"``, ``"geneformer"``, ``"scfoundation"``, ``"scbert"``.
+    genes
+        Names of the vocabulary, each once: symbols, or Ensembl ids for ``"geneformer"``.
+    **sizes
+        ``seed`` of the weights and sizes of the network; a wrong name is answered with the right ones.
+
+    Returns
+    -------
+    A model as :func:`load` returns it.
+
+    Raises
+    ------
+    InputError
+        There is no such architecture, or it has no such size.
+
+    Examples
+    --------
+    >>> import scfm_scverse as scfm
+    >>> model = scfm.models.create("scgpt", ["CD3E", "LYZ", "MS4A1"], dim=16, n_layers=2, n_heads=2)
+    >>> model.spec.n_layers
+    2
+    """
+    return create_model(architecture, genes, sizes)
 
 
 def available() -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
+from .._query import chosen_model, make_actual, receiver
 from .._record import check_column, check_free, record
 from ..models import CellModel
 from ..reference import Reference, load_default_reference
@@ -27,7 +28,6 @@ from ._annotation import (
 )
 from ._build_reference import reference_of
 from ._embed import embedding_of
-from ._query import chosen_model, make_actual, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
+from .._query import chosen_model, receiver
 from .._record import check_column, read_record
 from ..genes import names_and_hints, resolve_genes
 from ..models import CellModel
@@ -24,7 +25,6 @@ from ..reference.ladder import build_ladder
 from ..reference.markers import find_markers, modelled_expression
 from ..reference.reference import Markers
 from ._embed import embedding_of
-from ._query import chosen_model, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError
 from .._logging import say
+from .._query import make_actual, receiver
 from .._record import check_column, check_free, read_record, record
 from ..copy_number import CopyNumber, is_normal_lineage, malignant_score, measure_copy_number, order_genes
 from ..genes import load_gene_table, names_and_hints, resolve_genes
 from ..io.blocks import iter_blocks
 from ..io.counts import find_values
 from ..tokens import LogValues
-from ._query import make_actual, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._logging import say
+from .._query import chosen_model, fingerprint, make_actual, read_query, read_totals, receiver, run_model
 from .._record import check_free, read_record, record
 from ..inference import Partial, encode_cells
 from ..models import CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import chosen_model, fingerprint, make_actual, read_query, read_totals, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData

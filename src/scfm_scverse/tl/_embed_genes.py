@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
+from .._query import chosen_model, groups_of, make_actual, places, positions_of_var, read_query, receiver, run_model
 from .._record import check_free, record
 from ..inference.genes import mean_gene_vectors, overall
 from ..models import CellModel, Wanted
 from ..models.base import check_wanted
-from ._query import chosen_model, groups_of, make_actual, places, positions_of_var, read_query, receiver, run_model
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import GeneMatchError, InputError
 from .._logging import progress_bar, say
+from .._query import Query, check_batch_size, chosen_model, groups_of, make_actual, read_query, read_totals, receiver
 from .._record import check_free, record
 from ..inference.device import cpu_threads
 from ..models import CellModel
@@ -22,7 +23,6 @@ from ..perturbation.names import parse_perturbation
 from ._perturb_cells import PerturbedCells
 from ._perturbation import NOT_MEASURED, WHY, check_kind, find_genes, reading_of, unperturbed
 from ._predicted_change import PredictedChange, changes_of, check_genes_out, choose_genes
-from ._query import Query, check_batch_size, chosen_model, groups_of, make_actual, read_query, read_totals, receiver
 
 if TYPE_CHECKING:
     from anndata import AnnData

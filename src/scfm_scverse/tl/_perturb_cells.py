@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._query import Query
 from ..io.blocks import iter_blocks, take_rows
 from ..models import CellModel, Wanted
 from ..perturbation import Copies, Kind, Pairs, copies_of, stream_pairs
 from ._perturbation import edits_of
-from ._query import Query
 
 if TYPE_CHECKING:
     from anndata import AnnData

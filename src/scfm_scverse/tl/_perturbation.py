@@ -21,8 +21,8 @@ from ._embed import embed
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from .._query import Query
     from ..inference.device import Dtype
-    from ._query import Query
 
 KINDS: tuple[str, ...] = get_args(Kind)
 NOT_MEASURED, NOT_KNOWN = -1, -2

@@ -10,11 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import GeneMatchError, InputError
+from .._query import positions_of_var
 from ..models import CellModel, Wanted
 from ..models.base import GeneRows
 from ..perturbation import Pairs
 from ..tokens.blocks import first_columns
-from ._query import positions_of_var
 
 if TYPE_CHECKING:
     from anndata import AnnData

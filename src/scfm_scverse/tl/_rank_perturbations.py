@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
+from .._query import Query, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
 from .._record import ROOT, record
 from ..io.blocks import spread_rows, take_rows
 from ..models import CellModel
@@ -21,7 +22,6 @@ from ..perturbation.expression_space import ExpressionSpace
 from ..perturbation.significance import false_discovery
 from ..perturbation.summary import Test, Testing
 from ._perturbation import reading_of, unperturbed
-from ._query import Query, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
 from ._screen_arguments import check_arguments, check_kept, read_donors, read_doses
 from ._screen_cells import States, draw_groups, in_state, read_states, screened_cells
 from ._screen_kept import Kept

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError, ModelMismatchError
+from .._query import check_batch_size
 from .._record import check_column, read_record
 from ..perturbation.summary import Test
 from ._perturbation import check_kind
-from ._query import check_batch_size
 from ._screen_statistics import check_statistics
 
 if TYPE_CHECKING:

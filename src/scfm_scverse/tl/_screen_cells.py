@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError
+from .._query import groups_of
 from .._record import check_column
 from ..perturbation.names import perturbations_of
 from ..perturbation.screen import Weights
-from ._query import groups_of
 
 if TYPE_CHECKING:
     from anndata import AnnData

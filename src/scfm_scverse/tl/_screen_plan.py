@@ -15,7 +15,7 @@ from ..perturbation.names import parse_perturbation
 from ._perturbation import WHY, find_genes
 
 if TYPE_CHECKING:
-    from ._query import Query
+    from .._query import Query
 
 TWICE = "given twice"
 NO_PERTURBATION = "no perturbation"  # the same gene twice together, an empty name, a number

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._logging import progress_bar, say
+from .._query import Query
 from ..inference import Partial
 from ..inference.device import cpu_threads
 from ..io.blocks import take_rows
@@ -23,7 +24,6 @@ from ..perturbation.screen import count_copies
 from ..perturbation.summary import NUMBERS, Baseline, Testing
 from ..tokens.blocks import first_columns, to_linear
 from ._perturbation import edits_of
-from ._query import Query
 from ._screen_cells import States, state_means
 from ._screen_kept import Kept, digest
 from ._screen_plan import Planned

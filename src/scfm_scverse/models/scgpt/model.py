@@ -23,11 +23,13 @@ from ...tokens import Tokens
 from ...tokens.bins import Bins
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Output, Wanted, check_wanted
 from ..readout import attention_rows
+from ..trainable import Pass
 from .build import build_network, pad_value_of
-from .files import CLS, EOC, PAD, Checkpoint, read_checkpoint
+from .files import CLS, EOC, PAD, read_checkpoint
 from .network import ScgptConfig, ScgptNetwork
 from .options import Options
 from .original import OriginalBins, pads_beside, pool_padded
+from .training import new_class_head, write_scgpt
 
 
 class Scgpt:
@@ -158,6 +160,32 @@ class Scgpt:
         cell = pool(hidden, values, is_gene, spans, want.pooling or self.spec.poolings[0], absent)
         return gradients(scores(Encoded(cell=cell, gene=gene)), (absent,))[0]
 
+    def run(self, minibatch: Tokens, *, batches: Tensor | None = None) -> Pass:
+        """Rows of the last layer [t, d], and those of <cls> [b, d], with gradients."""
+        where = self.network.encoder.embedding.weight
+        ids = torch.from_numpy(minibatch.ids.astype(np.int64)).to(where.device)
+        of_values = torch.float32 if self.network.config.value_style == "category" else where.dtype
+        values = torch.from_numpy(minibatch.values).to(where.device, of_values)
+        spans = Spans(tuple(minibatch.lengths.tolist()))
+        _, rows = self.network(ids, values, spans, batches)
+        return Pass(cell=rows[spans.starts.to(where.device)], rows=rows)
+
+    def add_classes(self, n: int, *, seed: int) -> None:
+        """Give the network a decoder of ``n`` classes."""
+        self.network.cls_decoder = new_class_head(self.network, n, seed)
+
+    def class_logits(self, seen: Pass) -> Tensor:
+        """Score the classes of every cell, [b, n]."""
+        return self.network.classes(seen.cell)
+
+    def renew(self) -> None:
+        """Bring ``spec`` up to date with the weights."""
+        self.spec = spec_of(self.spec.genes, self.network, self.options, self.pad_value)
+
+    def write(self, folder: Path) -> None:
+        """Write the layout that the authors release, the weights as safetensors."""
+        write_scgpt(self, folder)
+
     def _pool_originally(
         self, network: ScgptNetwork, x: Tensor, values: Tensor, spans: Spans, n_layers: int, pooling: str
     ) -> Tensor:
@@ -209,7 +237,7 @@ def load_scgpt(path: Path, options: Options) -> Scgpt:
         msg = f"Found batch={options.batch} for a model that tells no batches apart; expected batch=None."
         raise InputError(msg)
     pad_value = pad_value_of(network.config, checkpoint.args)
-    spec = spec_of(checkpoint, network, options, pad_value)
+    spec = spec_of(checkpoint.vocabulary, network, options, pad_value)
     return Scgpt(network, spec, options, loaded, pad_value)
 
 
@@ -234,12 +262,12 @@ def hash_model(network: ScgptNetwork, genes: NDArray[np.str_], pad_value: float)
     config = network.config
     told = f"n_heads={config.n_heads},value_style={config.value_style},pad_value={pad_value}"
     return hash_tensors(
-        {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
         | {"vocabulary": np.char.encode(genes, "utf-8"), "config": np.frombuffer(told.encode(), np.uint8)}
     )
 
 
-def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options, pad_value: float) -> ModelSpec:
+def spec_of(vocabulary: NDArray[np.str_], network: ScgptNetwork, options: Options, pad_value: float) -> ModelSpec:
     """Describe the model."""
     config = network.config
     # A perturbation model reads logarithms of all genes and no <cls>: tokens of bins would tell it nothing.
@@ -249,8 +277,8 @@ def spec_of(checkpoint: Checkpoint, network: ScgptNetwork, options: Options, pad
     return ModelSpec(
         name="scGPT",
         version=f"{config.n_layers}x{config.dim}",
-        weights_hash=hash_model(network, checkpoint.vocabulary, pad_value),
-        genes=checkpoint.vocabulary,
+        weights_hash=hash_model(network, vocabulary, pad_value),
+        genes=vocabulary,
         organism="human",
         dim=config.dim,
         key_added="X_scGPT",

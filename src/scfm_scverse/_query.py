@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import CountsError, GeneMatchError, InputError
-from .._logging import say
-from .._record import check_column
-from ..genes import Coverage, GeneMatch, check_coverage, load_gene_table, names_and_hints, resolve_genes
-from ..genes.coverage import coverage_of
-from ..inference import encode_groups
-from ..io.blocks import iter_blocks, spread_rows, take_rows
-from ..io.counts import Values, find_values
-from ..models import Columns, Wanted, load
+from ._errors import CountsError, GeneMatchError, InputError
+from ._logging import say
+from ._record import check_column
+from .genes import Coverage, GeneMatch, check_coverage, load_gene_table, names_and_hints, resolve_genes
+from .genes.coverage import coverage_of
+from .inference import encode_groups
+from .io.blocks import iter_blocks, spread_rows, take_rows
+from .io.counts import Values, find_values
+from .models import Columns, Wanted, load
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from ..inference.device import Dtype
-    from ..models import CellModel, Encoded
+    from .inference.device import Dtype
+    from .models import CellModel, Encoded
 
 SAMPLE = 2000  # cells on which coverage is measured
 MIN_GENES = 20  # genes of the model below which an embedding says nothing
