@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scfm_scverse import FoundationModel
 
 _TESTS = Path(__file__).parent
 
@@ -199,3 +201,33 @@ def screen_table(groups: Mapping[str, int] = {"T cell": 60, "B cell": 25}, n: in
     table.loc[m - 1, [*untested, "baseline_shift", "baseline_effect"]] = np.nan
     table.loc[m - 1, ["status", "n_cells"]] = ["too few cells", 2]
     return table
+
+
+def scgpt_batch(cells: Sequence[Any], numbers: Sequence[int], draw: int = 0, **more: Any) -> Any:
+    """Minibatch of cells of these genes of a scGPT of 60 genes, behind <cls>; the value of each gene is its own."""
+    from scfm_scverse.tokens import Tokens
+    from scfm_scverse.training.batch import Batch
+
+    ids = np.concatenate([np.array([1, *cell]) for cell in cells]).astype(np.int32)
+    indptr = np.cumsum([0, *(1 + len(cell) for cell in cells)])
+    values = np.where(ids == 1, -2, ids).astype(np.float32)
+    return Batch(Tokens(indptr, ids, values, np.ones(63, bool)), np.array(numbers), draw, **more)
+
+
+def random_genes(n: int, seed: int) -> list[Any]:
+    """Genes of ``n`` cells for :func:`scgpt_batch`."""
+    rng = np.random.default_rng(seed)
+    return [3 + rng.permutation(60)[: rng.integers(1, 61)] for _ in range(n)]
+
+
+TINY: dict[str, Any] = {"dim": 16, "n_layers": 1, "n_heads": 2, "max_length": 64}
+FAST: dict[str, Any] = {"optimizer": "adamw", "lr": 0.01}
+
+
+def tiny_foundation(labels_key: str | None = "kind", **setup: Any) -> FoundationModel:
+    """Set up cells of two kinds and make a small new scGPT for them; train it with ``**FAST``."""
+    from scfm_scverse import FoundationModel
+
+    adata = two_types()
+    FoundationModel.setup_anndata(adata, labels_key=labels_key, **setup)
+    return FoundationModel(adata, "scgpt", **TINY)

@@ -103,7 +103,7 @@ def spread_rows(matrix: Any, wanted: int) -> np.ndarray:
 
 
 def take_rows(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
-    """Read chosen cells (by position, ascending for dask) as one canonical CSR block, values unchecked."""
+    """Read chosen cells (by position, in any order) as one canonical CSR block, values unchecked."""
     require_matrix(matrix)
     return canonical(_rows(matrix, rows))
 
@@ -168,9 +168,10 @@ def _chunk(part: Any) -> sp.csr_matrix:
 
 def _dask_take(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
     starts = np.array([0, *accumulate(matrix.chunks[0])])
-    chunk_of = np.searchsorted(starts, rows, side="right") - 1
-    pieces = [_dask_rows(matrix, [chunk])[rows[chunk_of == chunk] - starts[chunk]] for chunk in np.unique(chunk_of)]
-    return stack(pieces, int(matrix.shape[1]))
+    wanted, place = np.unique(rows, return_inverse=True)
+    chunk_of = np.searchsorted(starts, wanted, side="right") - 1
+    pieces = [_dask_rows(matrix, [chunk])[wanted[chunk_of == chunk] - starts[chunk]] for chunk in np.unique(chunk_of)]
+    return stack(pieces, int(matrix.shape[1]))[place]
 
 
 def _regroup(pieces: Iterator[sp.csr_matrix], size: int) -> Iterator[sp.csr_matrix]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import CheckpointError
+from .._logging import say
 
 _BESIDE = ("*gene_index*.tsv", "genes.tsv", "genes.txt")  # the first as scFoundation's authors call theirs
 
@@ -29,7 +30,7 @@ def read_panel(package: str, path: Path, n_genes: int, given: str | Path | Seque
         How many genes it has.
     given
         The names, or a file of them: a table with the columns gene_name and index, or one name a line. ``None`` takes
-        the released panel where the number is its, else such a file beside the checkpoint.
+        such a file beside the checkpoint, else the released panel, the first of these that has as many names.
 
     Raises
     ------
@@ -40,18 +41,25 @@ def read_panel(package: str, path: Path, n_genes: int, given: str | Path | Seque
         return _checked(np.array(list(given), np.str_), n_genes, "genes=")
     if given is not None:
         return _checked(_read_file(Path(given)), n_genes, str(given))
+    others = []
+    for table in (table for pattern in _BESIDE for table in sorted(path.parent.glob(pattern))):
+        names = _read_file(table)
+        if len(names) == n_genes:
+            return _checked(names, n_genes, str(table))
+        others.append(f"{table.name} of {len(names):,}")
     shipped = shipped_panel(package)
-    if len(shipped) == n_genes:
-        return shipped
-    beside = [table for pattern in _BESIDE for table in sorted(path.parent.glob(pattern))]
-    if beside:
-        return _checked(_read_file(beside[0]), n_genes, str(beside[0]))
-    msg = (
-        f"{path} is a model of {n_genes:,} genes, which has another list than the released one of {len(shipped):,}; "
-        "pass genes= with their names in order, or a file: a table with the columns gene_name and index, or a name a "
-        "line."
-    )
-    raise CheckpointError(msg)
+    if len(shipped) != n_genes:
+        msg = (
+            f"{path} is a model of {n_genes:,} genes, which has another list than the released one of "
+            f"{len(shipped):,}{''.join(f' and {one}' for one in others)}; pass genes= with their names in order, or a "
+            "file: a table with the columns gene_name and index, or a name a line."
+        )
+        raise CheckpointError(msg)
+    if others:
+        say(
+            f"{path.name} has {n_genes:,} genes, taken for the released ones; passed over {', '.join(others)} beside it"
+        )
+    return shipped
 
 
 def shipped_panel(package: str) -> NDArray[np.str_]:

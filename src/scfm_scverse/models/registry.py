@@ -111,9 +111,9 @@ def create(architecture: str, genes: Sequence[str], **sizes: Any) -> Trainable:
     Parameters
     ----------
     architecture
-        One of ``"scgpt"``, ``"geneformer"``, ``"scfoundation"``, ``"scbert"``.
+        One of ``"scgpt"``, ``"geneformer"``, ``"scfoundation"``, ``"scbert"``, ``"scfm-latent"``, ``"scfm-mini"``.
     genes
-        Names of the vocabulary, each once: symbols, or Ensembl ids for ``"geneformer"``.
+        Names of the vocabulary, each once: symbols, or Ensembl ids for ``"geneformer"`` and ``"scfm-mini"``.
     **sizes
         ``seed`` of the weights and sizes of the network; a wrong name is answered with the right ones.
 
@@ -124,7 +124,7 @@ def create(architecture: str, genes: Sequence[str], **sizes: Any) -> Trainable:
     Raises
     ------
     InputError
-        There is no such architecture, or it has no such size.
+        There is no such architecture, or it has no such size; a gene is named twice; heads do not divide the width.
 
     Examples
     --------

@@ -12,6 +12,8 @@ from .base import CellModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+OWN_LICENCE = "that of whoever trained it"  # of models that are made anew in the layout of others
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -37,7 +39,10 @@ class Trainable(CellModel, Protocol):
     minibatch, batch normalisation apart.
     """
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def run(self, minibatch: Tokens, *, batches: Tensor | None = None) -> Pass:
         """Run the network with gradients; every cell has a token.

@@ -4,6 +4,7 @@ from .attention import Spans, attend, attention_weights
 from .copies import Copies, state_of
 from .encoder import Encoder, EncoderLayer
 from .performer import Performer, PerformerLayer
+from .recompute import run_layer, set_recompute
 from .unfilled import unfilled
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Spans",
     "attend",
     "attention_weights",
+    "run_layer",
+    "set_recompute",
     "state_of",
     "unfilled",
 ]

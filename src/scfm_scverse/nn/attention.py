@@ -67,10 +67,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, spans: Spans, *, dropout: 
     -------
     [t, h * d].
     """
+    # Split and not sliced: the gradient of a slice is as large as what it was cut from, once for each slice.
+    sizes = [n * length for _, n, length in spans.runs]
+    cut = (torch.split(one, sizes) for one in (query, key, value))
     parts = []
-    for row, n, length in spans.runs:
-        here = slice(row, row + n * length)
-        q, k, v = (one[here].view(n, length, *one.shape[1:]).transpose(1, 2) for one in (query, key, value))
+    for (_, n, length), *rows in zip(spans.runs, *cut, strict=True):
+        q, k, v = (one.unflatten(0, (n, length)).transpose(1, 2) for one in rows)
         parts.append(scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(2).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

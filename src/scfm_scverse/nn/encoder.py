@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from .attention import Spans, attend, attend_from
+from .recompute import run_layer
 
 
 class EncoderLayer(nn.Module):
@@ -20,11 +21,14 @@ class EncoderLayer(nn.Module):
         *,
         eps: float = 1e-5,
         dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         drop_hidden: bool = True,
     ) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.dropout = dropout
+        # Apart, since dropping weights of attention keeps matrices [h, t, t] of every cell for the gradient.
+        self.attention_dropout = attention_dropout
         self.drop_hidden = drop_hidden  # BERT drops nothing between its two linear maps, torch's own layer does
         self.in_proj = nn.Linear(dim, 3 * dim)
         self.out_proj = nn.Linear(dim, dim)
@@ -42,7 +46,7 @@ class EncoderLayer(nn.Module):
         """Return the layer's output for every row, [t, d], or only for one row a cell, ``read`` [b] -> [b, d]."""
         if read is not None:
             return self.finish(x[read], self.out_proj(self._attend_from(x, spans, read)))
-        attended = attend(*self.project(x), spans, dropout=self.dropout if self.training else 0.0)
+        attended = attend(*self.project(x), spans, dropout=self.attention_dropout if self.training else 0.0)
         return self.finish(x, self.out_proj(attended))
 
     def _attend_from(self, x: Tensor, spans: Spans, read: Tensor) -> Tensor:
@@ -56,7 +60,7 @@ class EncoderLayer(nn.Module):
         query_bias, _, value_bias = self.in_proj.bias.view(by_head)
         query = torch.einsum("bd,hed->bhe", x[read], query_weight) + query_bias
         asked = torch.einsum("bhe,hed->bhd", query, key_weight) * query.shape[-1] ** -0.5
-        mixed, total = attend_from(asked, x, spans, dropout=self.dropout if self.training else 0.0)
+        mixed, total = attend_from(asked, x, spans, dropout=self.attention_dropout if self.training else 0.0)
         value: Tensor = torch.einsum("bhd,hed->bhe", mixed, value_weight) + total * value_bias
         return value.flatten(1)
 
@@ -71,7 +75,13 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of layers."""
+    """A stack of layers.
+
+    Attributes
+    ----------
+    recompute
+        Compute what is inside a layer a second time for the gradient, instead of keeping it.
+    """
 
     def __init__(
         self,
@@ -82,11 +92,21 @@ class Encoder(nn.Module):
         *,
         eps: float = 1e-5,
         dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         drop_hidden: bool = True,
     ) -> None:
         super().__init__()
+        self.recompute = False
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, n_heads, dim_hidden, eps=eps, dropout=dropout, drop_hidden=drop_hidden)
+            EncoderLayer(
+                dim,
+                n_heads,
+                dim_hidden,
+                eps=eps,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                drop_hidden=drop_hidden,
+            )
             for _ in range(n_layers)
         )
 
@@ -110,7 +130,7 @@ class Encoder(nn.Module):
         """
         layers = list(self.layers)[:n_layers]
         for layer in layers[:-1] if read is not None else layers:
-            x = layer(x, spans)
+            x = run_layer(layer, x, spans, recompute=self.recompute)
         if read is None:
             return x
-        return layers[-1](x, spans, read=read) if layers else x[read]
+        return run_layer(layers[-1], x, spans, read=read, recompute=self.recompute) if layers else x[read]

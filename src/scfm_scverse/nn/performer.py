@@ -20,6 +20,7 @@ from .favor import (
     sum_keys,
     with_one,
 )
+from .recompute import run_layer
 
 # Tensors of a layer as the published checkpoints call them, after ``layers.{i}.`` -> here.
 PUBLISHED_NAMES = {
@@ -164,6 +165,8 @@ class Performer(nn.Module):
         Counted calls in training mode between two draws of new projections; ``None`` keeps the projections.
     calls
         Counted calls since the last draw.
+    recompute
+        Compute what is inside a layer a second time for the gradient, instead of keeping it.
     """
 
     calls: Tensor
@@ -173,6 +176,7 @@ class Performer(nn.Module):
     ) -> None:
         super().__init__()
         self.redraw_every: int | None = None
+        self.recompute = False
         self.layers = nn.ModuleList(
             PerformerLayer(dim, n_heads, dim_head, dim_hidden, bias=bias) for _ in range(n_layers)
         )
@@ -219,7 +223,8 @@ class Performer(nn.Module):
         # Cells differ little from each other beside what all share; eight bits would lose it from sum to sum.
         x = x.to(torch.promote_types(dtype, torch.float32))
         for layer in layers:
-            x = layer(x, read=read if layer is layers[-1] else None, sums=sums if layer is layers[0] else None)
+            part = {"read": read if layer is layers[-1] else None, "sums": sums if layer is layers[0] else None}
+            x = run_layer(layer, x, recompute=self.recompute, **part)
         return (x if layers or read is None else x[:, read]).to(dtype)
 
     def count_call(self) -> None:

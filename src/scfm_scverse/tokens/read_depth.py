@@ -151,6 +151,31 @@ class ReadDepth:
         return {"total": total, "T": t.astype(np.float32), "S": s.astype(np.float32)}
 
 
+def counts_of(tokens: Tokens, target_sum: float = TARGET_SUM) -> NDArray[np.float64]:
+    """Return the counts that the values of tokens were made of, rounded to whole numbers, [t].
+
+    Single precision tells whole counts up to some 300,000 apart.
+    """
+    shares = np.expm1(tokens.values.astype(np.float64)) / target_sum
+    counts: NDArray[np.float64] = np.rint(shares * np.repeat(tokens.extra["total"], tokens.lengths))
+    return counts
+
+
+def with_counts(
+    tokens: Tokens, counts: NDArray[np.float64], total: NDArray[np.float64], target_sum: float = TARGET_SUM
+) -> Tokens:
+    """Return tokens of the same cells with other counts of their genes [t] and other totals [n].
+
+    Genes without a count are left out. The depth T is that of the tokens before: the cell is still to be read as
+    having it.
+    """
+    expressed, cells = counts > 0, np.repeat(np.arange(len(tokens)), tokens.lengths)[counts > 0]
+    values = np.log1p(counts[expressed] / total[cells] * target_sum).astype(np.float32)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(tokens)))])
+    extra = {"total": total, "T": tokens.extra["T"], "S": np.log10(total).astype(np.float32)}
+    return Tokens(indptr, tokens.ids[expressed], values, tokens.measured, extra)
+
+
 def _check_totals(total: NDArray[np.float64], expressed: NDArray[np.bool_]) -> None:
     wrong = total[expressed & ~(total > 0)]
     if len(wrong):

@@ -278,7 +278,6 @@ def test_a_model_that_tells_batches_apart_asks_which(cells: Any, make_network: C
         {"max_length": "1200"},
         {"max_length": 1200.0},
         {"max_length": True},
-        {"max_length": None},
         {"random_state": 1.5},
         {"random_state": "0"},
         {"random_state": None},

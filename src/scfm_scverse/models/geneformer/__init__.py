@@ -43,8 +43,8 @@ def load(
         ``"V1"`` or ``"V2"``, to be told if the checkpoint is of the other; ``None`` tells by the vocabulary.
     token_dictionary, gene_medians, gene_mapping
         Dictionaries of another vocabulary than the published ones, or .json or .pkl files of them: Ensembl id ->
-        token, Ensembl id -> median, other name in capitals -> Ensembl id. ``None`` takes the published ones where the
-        number of tokens is theirs, else files near the checkpoint.
+        token, Ensembl id -> median, other name in capitals -> Ensembl id. ``None`` takes files in the checkpoint's
+        folder, else the published ones where the number of tokens is theirs, else files near the folder.
     mode
         ``"original"`` finds names and merges columns as the authors' code does: no versions stripped, no symbols but
         those of its mapping, an id that stands twice gives two tokens, equal ranks in the order of the columns.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch.nn.functional import cross_entropy
-
 from ..._errors import InputError
 from ...nn import Spans
 from .heads import CellClassifier, GeneClassifier, MaskedHead, MultiTaskHead
@@ -24,11 +22,23 @@ def cell_logits(network: Network, ids: Tensor, spans: Spans) -> list[Tensor]:
         The network has no head of classes of cells.
     """
     head = network.head
-    if isinstance(head, CellClassifier):
-        return [head(network(ids, spans, read=spans.starts.to(ids.device)))]
     if isinstance(head, MultiTaskHead):
         return list(head(network(ids, spans), spans))
-    raise InputError(_other_head(network, "classes of cells"))
+    return [class_logits(network, network(ids, spans, read=spans.starts.to(ids.device)))]
+
+
+def class_logits(network: Network, first: Tensor) -> Tensor:
+    """Score the classes of cells by the last layer's rows of their first tokens: [b, d] -> [b, c].
+
+    Raises
+    ------
+    InputError
+        The network has no head of classes of cells.
+    """
+    if not isinstance(network.head, CellClassifier):
+        raise InputError(_other_head(network, "classes of cells"))
+    out: Tensor = network.head(first)
+    return out
 
 
 def gene_logits(network: Network, ids: Tensor, spans: Spans) -> Tensor:
@@ -57,24 +67,6 @@ def masked_logits(network: Network, hidden: Tensor) -> Tensor:
         raise InputError(_other_head(network, "masked genes"))
     out: Tensor = network.head(hidden, network.word.weight)
     return out
-
-
-def masked_loss(network: Network, ids: Tensor, spans: Spans, labels: Tensor) -> Tensor:
-    """Cross-entropy of the true genes at masked tokens, as in pretraining.
-
-    Parameters
-    ----------
-    network
-        A network with the head of masked genes.
-    ids
-        int64 [t]: tokens of all cells, some of them masked.
-    spans
-        Where each cell's tokens stand.
-    labels
-        int64 [t]: the true token, negative where the loss is not to look.
-    """
-    asked = labels >= 0
-    return cross_entropy(masked_logits(network, network(ids, spans)[asked]), labels[asked])
 
 
 def _other_head(network: Network, wanted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import lzma
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,8 +92,8 @@ def find_dictionaries(
 ) -> Dictionaries:
     """Return the vocabulary of a checkpoint of ``n_genes`` tokens.
 
-    Dictionaries that the caller gives count first, then the shipped tables where the number of tokens is theirs, then
-    files that lie in the folder, in the one above it or in ``geneformer`` beside it.
+    Dictionaries that the caller gives count first, then files that lie in the folder, then the shipped tables where the
+    number of tokens is theirs, then files in the folder above or in ``geneformer`` beside this one.
 
     Raises
     ------
@@ -111,10 +112,8 @@ def find_dictionaries(
     elif any(one is not None for one in (token_dictionary, gene_medians, gene_mapping)):
         msg = "Found dictionaries without both token_dictionary= and gene_medians=; expected the two together."
         raise InputError(msg)
-    elif n_genes in SHIPPED_SIZE:
-        found = shipped(SHIPPED_SIZE[n_genes])
     else:
-        found = _beside(folder, n_genes)
+        found = _find(folder, n_genes)
     if version is not None and version != found.version:
         msg = (
             f"Found version={version!r} for a checkpoint of {n_genes:,} tokens whose dictionary is of {found.version} "
@@ -209,23 +208,50 @@ def _read(source: Source) -> Mapping[str, Any]:
     return found
 
 
-def _beside(folder: Path, n_genes: int) -> Dictionaries:
-    """Dictionaries in files that lie near a checkpoint, as those of other species do."""
-    places = (folder, folder.parent, folder.parent / "geneformer")
-    for tokens in (path for place in places for path in _dictionary_files(place, "token_dictionary")):
+def _find(folder: Path, n_genes: int) -> Dictionaries:
+    """Dictionaries of so many tokens, which the caller did not give."""
+    found = _in_files(folder, n_genes)
+    if found is None and n_genes in SHIPPED_SIZE:
+        found = shipped(SHIPPED_SIZE[n_genes])
+    for place in (folder.parent, folder.parent / "geneformer"):
+        found = found or _in_files(place, n_genes)
+    if found is None:
+        msg = (
+            f"{folder} is a checkpoint of {n_genes:,} tokens; the published models have 25,426 (V1) or 20,275 (V2). "
+            "Pass token_dictionary= and gene_medians= (paths of .json or .pkl files, or dictionaries)."
+        )
+        raise CheckpointError(msg)
+    return found
+
+
+def _in_files(place: Path, n_genes: int) -> Dictionaries | None:
+    """Dictionaries in the files of a folder, as those of other species are, or of a model of ours."""
+    for tokens in _dictionary_files(place, "token_dictionary"):
         if len(_read(tokens)) == n_genes:
             tail = tokens.stem.partition("token_dictionary")[2]
-            medians = _partner(tokens.parent, "median", tail)
-            mapping = _partner(tokens.parent, "mapping", tail)
+            medians = _partner(place, "median", tail)
+            if medians is None and n_genes in SHIPPED_SIZE:
+                continue  # without medians it is the published one, and these are at hand
             if medians is None:
                 msg = f"{tokens} fits the checkpoint and no medians lie beside it; pass gene_medians= as well."
                 raise CheckpointError(msg)
+            mapping = _partner(place, "mapping", tail)
             return make_dictionaries(tokens, medians, mapping, n_genes=n_genes, source=str(tokens))
-    msg = (
-        f"{folder} is a checkpoint of {n_genes:,} tokens; the published models have 25,426 (V1) or 20,275 (V2). "
-        "Pass token_dictionary= and gene_medians= (paths of .json or .pkl files, or dictionaries)."
-    )
-    raise CheckpointError(msg)
+    return None
+
+
+def write_dictionaries(known: Dictionaries, folder: Path) -> None:
+    """Write a vocabulary into the folder of its checkpoint, as files that :func:`find_dictionaries` finds there."""
+    names = known.genes.tolist()
+    tables: dict[str, dict[str, Any]] = {
+        "token_dictionary": {name: at for at, name in enumerate(names)},
+        "gene_median_dictionary": {name: known.medians[token].item() for name, token in known.token.items()},
+        "ensembl_mapping_dict": {name: names[token] for name, token in known.mapping.items()},
+    }
+    for name, table in tables.items():
+        # One ending for the three: the loader takes those that end alike.
+        file = folder / f"{name}_{known.version.lower()}.json"
+        file.write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
 
 
 def _dictionary_files(folder: Path, what: str) -> list[Path]:

@@ -38,6 +38,7 @@ _NAMES = (
     ("attention_pool.attention_weights", "head.attention"),
     ("classification_heads.#.", "head.tasks.#."),
 )
+_JOINED = ("query", "key", "value")
 HEADS: dict[type, str] = {
     MaskedHead: "masked genes",
     CellClassifier: "cell classifier",
@@ -149,7 +150,7 @@ def rename(stored: Mapping[str, Tensor], n_layers: int) -> tuple[dict[str, Tenso
     tensors, names = {}, {}
     for layer in range(n_layers):
         for part in ("weight", "bias"):
-            theirs = [f"bert.encoder.layer.{layer}.attention.self.{one}.{part}" for one in ("query", "key", "value")]
+            theirs = [_of_attention(layer, one, part) for one in _JOINED]
             missing = [name for name in theirs if name not in stored]
             ours = f"encoder.layers.{layer}.in_proj.{part}"
             names[ours] = missing[0] if missing else f"{theirs[0]} + key + value"
@@ -160,6 +161,23 @@ def rename(stored: Mapping[str, Tensor], n_layers: int) -> tuple[dict[str, Tenso
         ours = _renamed(name, _NAMES)
         tensors[ours], names[ours] = tensor, name
     return tensors, names
+
+
+def names_of_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the network under the names of a file, as :func:`rename` reads them."""
+    stored = {}
+    for name, tensor in tensors.items():
+        joined = re.fullmatch(r"encoder\.layers\.(\d+)\.in_proj\.(weight|bias)", name)
+        if joined is None:
+            stored[name_in_file(name)] = tensor
+            continue
+        for one, part in zip(_JOINED, tensor.chunk(3), strict=True):
+            stored[_of_attention(int(joined[1]), one, joined[2])] = part.clone()
+    return stored
+
+
+def _of_attention(layer: int, one: str, part: str) -> str:
+    return f"bert.encoder.layer.{layer}.attention.self.{one}.{part}"
 
 
 def name_in_file(name: str) -> str:

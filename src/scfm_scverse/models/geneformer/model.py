@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,10 +19,13 @@ from ...tokens import Tokens
 from ...tokens.ranks import Ranks
 from ..base import Columns, Encoded, GeneRows, ModelSpec, Wanted, check_wanted
 from ..readout import attention_rows
-from .classify import cell_logits, gene_logits
+from ..trainable import Pass
+from .classify import cell_logits, class_logits, gene_logits
 from .dictionaries import Dictionaries
 from .names import merges, original_slots, place_genes, place_originally, rows_of_genes
 from .network import Network
+from .spec import spec_of
+from .training import new_class_head, write_geneformer
 
 CLS, EOS = 2, 3  # tokens around the genes of a cell in V2
 AUTHORS_LAYER = -2  # "emb_layer=-1" of the authors: the last but one
@@ -117,6 +121,30 @@ class Geneformer:
         n_layers = self.spec.n_layers + 1 + (AUTHORS_LAYER if want.layer is None else want.layer)
         special, cls = self._special.to(device)[ids], (want.pooling or self.spec.poolings[0]) == "cls"
         return sensitivity(network, ids, spans, special, scores, n_layers=n_layers, cls=cls)
+
+    def run(self, minibatch: Tokens, *, batches: torch.Tensor | None = None) -> Pass:  # noqa: ARG002 (of the protocol)
+        """Rows of the last layer [t, d], and those of the first token of each cell [b, d], with gradients."""
+        ids = torch.from_numpy(minibatch.ids.astype(np.int64)).to(self.network.word.weight.device)
+        spans = Spans(tuple(minibatch.lengths.tolist()))
+        rows = self.network(ids, spans)
+        return Pass(cell=rows[spans.starts.to(rows.device)], rows=rows)
+
+    def add_classes(self, n: int, *, seed: int) -> None:
+        """Give the network a pooler and scores of ``n`` classes, in place of the head of masked genes."""
+        self.network.head = new_class_head(self.network, n, seed)
+        self.classes = tuple(f"LABEL_{at}" for at in range(n))
+
+    def class_logits(self, seen: Pass) -> torch.Tensor:
+        """Score the classes of every cell, [b, n]."""
+        return class_logits(self.network, seen.cell)
+
+    def renew(self) -> None:
+        """Bring ``spec`` up to date with the weights."""
+        self.spec = spec_of(self.network, self.dictionaries, self.mode, self.spec.licence)
+
+    def write(self, folder: Path) -> None:
+        """Write the layout that the authors release, and the dictionaries as JSON."""
+        write_geneformer(self, folder)
 
     def predict_classes(
         self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype

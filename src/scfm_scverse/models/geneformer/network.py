@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ...nn import Encoder, Spans
+from .heads import MaskedHead
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Network(nn.Module):
 
     def __init__(self, sizes: Sizes, head: nn.Module | None) -> None:
         super().__init__()
+        self.sizes = sizes
         self.word = nn.Embedding(sizes.n_genes, sizes.dim)
         self.position = nn.Embedding(sizes.context, sizes.dim)
         self.kind = nn.Embedding(2, sizes.dim)
@@ -59,6 +61,11 @@ class Network(nn.Module):
         )
         self.dropout = sizes.dropout
         self.head = head
+
+    @property
+    def tied(self) -> tuple[Tensor, ...]:
+        """Weights that a head reads as they are, so that their gradients have all rows."""
+        return (self.word.weight,) if isinstance(self.head, MaskedHead) else ()
 
     def embed(self, ids: Tensor, spans: Spans, *, forward: int = 0) -> Tensor:
         """What goes into the first layer, of each token as if it stood so many places further to the front, [t, d]."""

@@ -44,11 +44,11 @@ def load(
         The file, or the folder that holds ``panglao_pretrain.pth``.
     genes
         Names of the genes in the order of the positions, or a file of them: one a line, or a table with the columns
-        gene_name and index. ``None``: the 16,906 of the released model, else such a file beside the checkpoint
-        (``genes.txt``, ``genes.tsv``).
+        gene_name and index. ``None``: those that a file of ours names itself, else such a file beside the checkpoint
+        (``genes.txt``, ``genes.tsv``), else the 16,906 of the released model.
     classes
-        Names of the classes of a fine-tuned file, or the pickle that holds them. ``None``: the file ``label_dict``
-        beside it, else their numbers.
+        Names of the classes of a fine-tuned file, or the pickle that holds them. ``None``: those that a file of ours
+        names itself, else the file ``label_dict`` beside it, else their numbers.
     mode
         ``"original"`` repeats the authors' program: key maximum over the minibatch, attention of what stands behind a
         layer's attention, gene names only as they are written, the first of two columns of one gene, new projections

@@ -1,9 +1,10 @@
-"""``panglao_pretrain.pth`` as the authors release it, and the files that their fine-tuning writes."""
+"""``panglao_pretrain.pth`` as the authors release it, the files that their fine-tuning writes, and files of ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,42 @@ from ...checkpoints import LoadReport, place, read_weights
 from ...checkpoints.place import strip_prefix
 from ...nn import unfilled
 from ...nn.favor import n_features
+from ...nn.identity import lasting_tensors
 from ...nn.performer import PUBLISHED_NAMES
 from ..catalogue import release_fact
 from .network import Network, Sizes
 
 LAYOUT = "scBERT (panglao_pretrain.pth)"
-_TENSORS = "model_state_dict"
+LICENCE = "GPL-3.0, code and weights"
+_TENSORS, _GENES, _CLASSES, _LICENCE = "model_state_dict", "genes", "classes", "licence"
+_KERNEL = "to_out.conv1.weight"
 _LAYERS = "performer.net.layers"
 _PARTS = {ours: theirs for theirs, ours in PUBLISHED_NAMES.items()}
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a file by their names, and what else there is to say of it.
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds.
+
+    Attributes
+    ----------
+    tensors
+        Tensors by their names.
+    genes, classes, licence
+        Names of the genes and of the classes, and the licence, which only a file of ours tells.
+    facts
+        What else there is to say of it.
+    """
+
+    tensors: dict[str, Tensor]
+    genes: tuple[str, ...] | None
+    classes: tuple[str, ...] | None
+    licence: str
+    facts: dict[str, str]
+
+
+def read_stored(path: Path) -> Stored:
+    """Read a file.
 
     Raises
     ------
@@ -38,9 +63,29 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         there = ", ".join(map(str, stored)) if isinstance(stored, Mapping) else f"a {type(stored).__name__}"
         msg = f"{path} holds {there[:200]}; expected the entry {_TENSORS!r} with tensors in a file of {LAYOUT}."
         raise CheckpointError(msg)
-    others = [name for name in stored if name != _TENSORS]
+    known = (_TENSORS, _GENES, _CLASSES, _LICENCE)
+    others = [name for name in stored if name not in known]
     facts = {"epoch": str(stored.get("epoch")), "not read": ", ".join(others), **release_fact(path)}
-    return strip_prefix(tensors, ["module."]), facts
+    return Stored(
+        strip_prefix(tensors, ["module."]),
+        _names(stored.get(_GENES)),
+        _names(stored.get(_CLASSES)),
+        str(stored.get(_LICENCE, LICENCE)),
+        facts,
+    )
+
+
+def _names(found: Any) -> tuple[str, ...] | None:
+    of_text = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return tuple(found) if of_text and found else None
+
+
+def contents_of(network: Network, genes: Sequence[str], classes: Sequence[str], licence: str) -> dict[str, Any]:
+    """What a file of ours holds, as :func:`read_stored` reads it."""
+    tensors = {file_name(name): tensor for name, tensor in lasting_tensors(network).items()}
+    if classes:
+        tensors[_KERNEL] = tensors[_KERNEL][None, None]
+    return {_TENSORS: tensors, _GENES: list(genes), _CLASSES: list(classes), _LICENCE: licence}
 
 
 def read_sizes(path: Path, tensors: Mapping[str, Tensor]) -> Sizes:
@@ -110,5 +155,5 @@ def file_name(name: str) -> str:
 
 def _flat(tensor: Tensor, name: str) -> Tensor:
     """Return the kernel of the head's convolution, one number a column, as the matrix that it is."""
-    is_kernel = name == "to_out.conv1.weight" and tensor.ndim == 4 and tensor.shape[:3] == (1, 1, 1)
+    is_kernel = name == _KERNEL and tensor.ndim == 4 and tensor.shape[:3] == (1, 1, 1)
     return tensor[0, 0] if is_kernel else tensor

@@ -25,11 +25,13 @@ from ...tokens.levels import Levels
 from ..base import Columns, Encoded, ModelSpec, Wanted, check_wanted
 from ..panel import read_panel
 from ..readout import linear_attention_rows, panel_rows
-from .files import load_network, read_sizes, read_tensors
+from ..trainable import Pass
+from .files import load_network, read_sizes, read_stored
 from .first_layer import EmptyCell
 from .names import read_classes
 from .network import Network
 from .reading import gene_weights
+from .training import new_class_head, write_scbert
 
 Mode = Literal["default", "original"]
 
@@ -82,35 +84,17 @@ class ScBERT:
         if mode not in get_args(Mode):
             msg = f"Found mode={mode!r}; expected {' or '.join(map(repr, get_args(Mode)))}."
             raise InputError(msg)
-        tensors, about = read_tensors(path)
-        sizes = read_sizes(path, tensors)
-        names = read_panel(__package__, path, sizes.n_positions - 1, genes)
+        stored = read_stored(path)
+        sizes = read_sizes(path, stored.tensors)
+        names = read_panel(__package__, path, sizes.n_positions - 1, stored.genes if genes is None else genes)
+        classes = stored.classes if classes is None else classes
         labels = () if sizes.n_classes is None else read_classes(path, sizes.n_classes, classes)
         shape = f"{sizes.n_layers} layers, width {sizes.dim}, {sizes.n_heads} heads of {sizes.dim_head}"
-        facts = about | {"genes": f"{len(names):,}", "network": shape, "classes": ", ".join(labels) or "none"}
-        network, report = load_network(path, tensors, sizes, facts)
+        facts = stored.facts | {"genes": f"{len(names):,}", "network": shape, "classes": ", ".join(labels) or "none"}
+        network, report = load_network(path, stored.tensors, sizes, facts)
         if mode == "original":
             network.performer.as_published()
-        spec = ModelSpec(
-            name="scBERT",
-            version="fine-tuned" if labels else "pretrained",
-            weights_hash=hash_network(network, names),
-            genes=np.array([*names.tolist(), SPECIAL]),
-            organism="human",
-            dim=sizes.dim,
-            key_added="X_scBERT",
-            outputs=frozenset({"cell", "gene", "attention"}),
-            needs_counts=False,
-            licence="GPL-3.0, code and weights",
-            citation="Yang et al., Nature Machine Intelligence 2022, doi 10.1038/s42256-022-00534-z",
-            description="Linear-attention transformer over all of 16,906 genes, trained on the human PanglaoDB.",
-            n_layers=sizes.n_layers,
-            poolings=POOLINGS,
-            bfloat16=True,
-            options=() if mode == "default" else (("mode", mode),),
-            minibatch_tokens=1,  # a cell has all positions, however few tokens: more cells at once gain nothing
-        )
-        return cls(network, spec, labels, mode, report)
+        return cls(network, spec_of(network, names, labels, mode, stored.licence), labels, mode, report)
 
     @cached_property
     def gene_rows(self) -> NDArray[np.int32]:
@@ -191,8 +175,7 @@ class ScBERT:
     def class_probabilities(self, minibatch: Tokens, *, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Probability of each of ``classes``, [b, c]; only if fine-tuned."""
         if not self.classes:
-            msg = f"{self.spec.id} has a head of levels; expected a file that fine-tuning wrote, which has classes."
-            raise InputError(msg)
+            raise InputError(_no_classes(self.spec))
         return self._head(minibatch, device, dtype).float().softmax(-1)
 
     def predict_classes(
@@ -216,6 +199,35 @@ class ScBERT:
             x, _ = self._filled(network, minibatch, device, dtype)
             return gene_weights(network.performer, x, as_published=self.mode == "original")
 
+    def run(self, minibatch: Tokens, *, batches: Tensor | None = None) -> Pass:  # noqa: ARG002 (of the protocol)
+        """Rows of all positions [b, v, d], and their means [b, d], with gradients."""
+        network = self.network
+        levels = torch.zeros(len(minibatch), len(self.spec.genes), dtype=torch.int64)
+        cells = torch.from_numpy(np.repeat(np.arange(len(minibatch)), minibatch.lengths))
+        levels[cells, torch.from_numpy(minibatch.ids).long()] = torch.from_numpy(minibatch.values).long()
+        rows = network.encode(network.embed(levels.to(network.gene_emb.device)))
+        return Pass(cell=rows.mean(1), rows=rows)
+
+    def add_classes(self, n: int, *, seed: int) -> None:
+        """Give the network a convolution and three layers for ``n`` classes, in place of the head of levels."""
+        self.network.to_out = new_class_head(self.network, n, seed)
+        self.classes = tuple(map(str, range(n)))
+
+    def class_logits(self, seen: Pass) -> Tensor:
+        """Score the classes of every cell, [b, n]."""
+        if not self.classes:
+            raise InputError(_no_classes(self.spec))
+        out: Tensor = self.network.to_out(seen.rows)
+        return out
+
+    def renew(self) -> None:
+        """Bring ``spec`` up to date with the weights."""
+        self.spec = spec_of(self.network, self.spec.genes[:-1], self.classes, self.mode, self.spec.licence)
+
+    def write(self, folder: Path) -> None:
+        """Write the tensors as the authors name them, as safetensors, with the names of genes and classes."""
+        write_scbert(self, folder)
+
     def _head(self, minibatch: Tokens, device: torch.device, dtype: torch.dtype) -> Tensor:
         network = self._copies.on(device, dtype)
         with torch.inference_mode():
@@ -230,3 +242,31 @@ class ScBERT:
         if self._empty is None or self._empty[0] != asked:
             self._empty = asked, EmptyCell.of(network)
         return self._empty[1].fill(network, minibatch)
+
+
+def _no_classes(spec: ModelSpec) -> str:
+    return f"{spec.id} has a head of levels; expected a file that fine-tuning wrote, which has classes."
+
+
+def spec_of(network: Network, names: NDArray[np.str_], classes: tuple[str, ...], mode: Mode, licence: str) -> ModelSpec:
+    """Describe the model of these genes and classes."""
+    n_layers, dim = len(network.performer.layers), network.gene_emb.shape[1]
+    return ModelSpec(
+        name="scBERT",
+        version="fine-tuned" if classes else "pretrained",
+        weights_hash=hash_network(network, names),
+        genes=np.array([*names.tolist(), SPECIAL]),
+        organism="human",
+        dim=dim,
+        key_added="X_scBERT",
+        outputs=frozenset({"cell", "gene", "attention"}),
+        needs_counts=False,
+        licence=licence,
+        citation="Yang et al., Nature Machine Intelligence 2022, doi 10.1038/s42256-022-00534-z",
+        description=f"Linear-attention transformer over all of {len(names):,} genes, read as levels of expression.",
+        n_layers=n_layers,
+        poolings=POOLINGS,
+        bfloat16=True,
+        options=() if mode == "default" else (("mode", mode),),
+        minibatch_tokens=1,  # a cell has all positions, however few tokens: more cells at once gain nothing
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import ceil, cos, pi
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from .network import MASK
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHARE = 0.15  # of the expressed genes that are chosen
 HIDDEN = 0.9  # of the chosen that are hidden; the others stay and are told too
@@ -23,24 +24,6 @@ def masked_count(n_expressed: NDArray[np.integer], n_positions: int) -> NDArray[
     """
     share: NDArray[np.int64] = np.ceil(n_expressed.astype(np.float32) * np.float32(SHARE)).astype(np.int64)
     return np.minimum(share, ceil(SHARE * n_positions), dtype=np.int64)
-
-
-def hide(tokens: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Hide tokens of each cell at random, [b, t] -> what the network reads and what it is to tell, twice [b, t].
-
-    Only tokens above 0 are chosen. Labels are ``MASK`` wherever there is nothing to tell.
-    """
-    expressed = (tokens > 0) & (tokens != MASK)
-    n_chosen = torch.from_numpy(masked_count(expressed.sum(1).cpu().numpy(), tokens.shape[1])).to(tokens.device)
-    order = torch.rand(tokens.shape, generator=generator, device=tokens.device).masked_fill(~expressed, 2.0)
-    chosen = order.argsort(1).argsort(1) < n_chosen[:, None]
-    hidden = chosen & (torch.rand(tokens.shape, generator=generator, device=tokens.device) < HIDDEN)
-    return tokens.masked_fill(hidden, MASK), tokens.masked_fill(~chosen, MASK)
-
-
-def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over all chosen tokens of a minibatch, [b, t, 7] and [b, t] -> []."""
-    return cross_entropy(logits.flatten(0, 1), labels.flatten().long(), ignore_index=MASK)
 
 
 def masked_accuracy(logits: Tensor, labels: Tensor) -> Tensor:

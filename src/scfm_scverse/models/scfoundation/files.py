@@ -57,7 +57,7 @@ class SubModel:
         Names of the other models in the file.
     """
 
-    key: str
+    key: Key
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     others: tuple[str, ...]
@@ -127,7 +127,14 @@ def read_sizes(found: SubModel, *, decoder: bool) -> Sizes:
         mask=_number(found, "mask_token_id", 102),
         pad=_number(found, "pad_token_id", 103),
         decoder=_decoder_sizes(found) if decoder else None,
+        dropout=_number(found, "dropout", 0.1),
+        n_classes=_n_classes(found),
     )
+
+
+def _n_classes(found: SubModel) -> int:
+    weight = found.tensors.get("classifier.fc1.2.weight")
+    return len(weight) if weight is not None and weight.ndim == 2 else 0
 
 
 def _decoder_sizes(found: SubModel) -> DecoderSizes:

@@ -15,21 +15,25 @@ from torch import Tensor
 from ..._errors import InputError
 from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, place_written, resolve_genes
-from ...nn import Copies
+from ...nn import Copies, Spans
 from ...nn.identity import hash_network
 from ...tokens import Tokens
 from ...tokens.read_depth import ReadDepth
 from ..base import Attention, AttentionRows, Columns, Encoded, ModelSpec, Output, Wanted, check_wanted
 from ..panel import read_panel
 from ..readout import attention_rows, linear_attention_rows, panel_rows
+from ..trainable import Pass
 from .decoding import Decoding
 from .files import Key, load_network, read_sizes, read_submodel
+from .heads import with_padding
 from .network import ScFoundationNetwork, Transformer
 from .options import Options
 from .rows import Rows, make_rows, pool
+from .training import new_classifier, write_scfoundation
 
 SPECIAL = ("<T>", "<S>")  # at the two positions behind the genes
 POOLINGS = ("all", "max", "mean", "S", "T")
+LICENCE = "scFoundation model licence: research that is not commercial, no redistribution"
 
 
 class ScFoundation:
@@ -39,6 +43,8 @@ class ScFoundation:
     ----------
     network
         The network, float32 on the CPU.
+    key
+        Under which name a file holds it.
     spec
         What is known of it; the last two entries of its vocabulary are T and S.
     options
@@ -47,8 +53,11 @@ class ScFoundation:
         What became of its file.
     """
 
-    def __init__(self, network: ScFoundationNetwork, spec: ModelSpec, options: Options, report: LoadReport) -> None:
+    def __init__(
+        self, network: ScFoundationNetwork, key: Key, spec: ModelSpec, options: Options, report: LoadReport
+    ) -> None:
         self.network = network
+        self.key: Key = key
         self.spec = spec
         self.options = options
         self._report = report
@@ -71,28 +80,8 @@ class ScFoundation:
             "encoder": f"{sizes.n_layers} layers, width {sizes.dim}, {sizes.n_heads} heads",
         }
         network, report = load_network(path, found, sizes, facts)
-        outputs: frozenset[Output] = frozenset({"cell", "attention"})
-        spec = ModelSpec(
-            name="scFoundation",
-            version=f"{found.key}-{options}",
-            weights_hash=hash_network(network, names),
-            genes=np.array([*names.tolist(), *SPECIAL]),
-            organism="human",
-            dim=4 * sizes.dim,
-            key_added="X_scFoundation",
-            outputs=outputs if sizes.decoder is None else outputs | {"gene", "expression"},
-            needs_counts=options.pre_normalized == "F",
-            licence="scFoundation model licence: research that is not commercial, no redistribution",
-            citation="Hao et al., Nature Methods 2024, doi 10.1038/s41592-024-02305-7",
-            description="Transformer over the expressed of 19,264 genes, trained on 50 million human cells.",
-            n_layers=sizes.n_layers,
-            poolings=POOLINGS if options.mode == "default" else POOLINGS[:2],  # the script has no others
-            reads_totals=True,
-            bfloat16=True,
-            # A cell takes 40 MB where it is decoded, however few tokens it has.
-            minibatch_tokens=2048 if sizes.decoder is None else 1024,
-        )
-        return cls(network, spec, options, report)
+        spec = spec_of(found.key, names, network, options, str(found.config.get("licence", LICENCE)))
+        return cls(network, found.key, spec, options, report)
 
     @property
     def n_genes(self) -> int:
@@ -201,6 +190,63 @@ class ScFoundation:
         how = want.pooling or POOLINGS[0]
         return sensitivity(*networks, minibatch, scores, self.options, n_layers=n_layers, how=how)
 
+    def run(self, minibatch: Tokens, *, batches: Tensor | None = None) -> Pass:  # noqa: ARG002 (tells none apart)
+        """Rows of the genes [t, d], without T and S, and their maximum in each cell [b, d], with gradients.
+
+        So the authors fine-tune. For the rows with T and S see :meth:`predict_masked`.
+        """
+        network, where = self.network, self.network.embedding.pos_emb.weight.device
+        spans = Spans(tuple(minibatch.lengths.tolist()))
+        values = torch.from_numpy(minibatch.values).to(where)
+        x = network.embedding(values, torch.from_numpy(minibatch.ids.astype(np.int64)).to(where))
+        rows = network.transformer(x, spans)
+        cell = pool(rows, spans, "max")
+        if self._original:
+            cell = with_padding(cell, x, spans, network.embedding, network.transformer)
+        return Pass(cell=cell, rows=rows)
+
+    def predict_masked(self, minibatch: Tokens, cells: NDArray[np.int64], genes: NDArray[np.int64]) -> Tensor:
+        """Log values at depth T of ``k`` masked genes, [k], with gradients.
+
+        Parameters
+        ----------
+        minibatch
+            Tokens without those of masked genes, with T and S.
+        cells, genes
+            Cell of the minibatch and position of each masked gene, [k].
+
+        Raises
+        ------
+        InputError
+            The model was loaded without its decoder.
+        """
+        network = self.network
+        if network.decoder is None:
+            raise InputError(self._no_decoder)
+        where = network.embedding.pos_emb.weight.device
+        masked = torch.from_numpy(cells).to(where), torch.from_numpy(genes).to(where)
+        rows = make_rows(minibatch, self.n_genes, where, drop=self._original)
+        encoded = network(rows.values, rows.positions, rows.spans)
+        vectors = network.decode(encoded, rows.positions, rows.spans, masked)
+        return network.decoder.expression(vectors[masked])
+
+    def add_classes(self, n: int, *, seed: int) -> None:
+        """Give the network the classifier of the authors' example, for ``n`` classes."""
+        self.network.classifier = new_classifier(self.network, n, seed)
+
+    def class_logits(self, seen: Pass) -> Tensor:
+        """Score the classes of every cell, [b, n]."""
+        logits: Tensor = self.network.classifier(seen.cell)
+        return logits
+
+    def renew(self) -> None:
+        """Bring ``spec`` up to date with the weights."""
+        self.spec = replace(self.spec, weights_hash=hash_network(self.network, self.spec.genes[: self.n_genes]))
+
+    def write(self, folder: Path) -> None:
+        """Write the layout that the authors release, with this model alone, and the list of genes beside it."""
+        write_scfoundation(self, folder)
+
     def decoder_attention(
         self, minibatch: Tokens, wanted: Attention, *, device: torch.device, dtype: torch.dtype
     ) -> AttentionRows:
@@ -222,9 +268,12 @@ class ScFoundation:
     @property
     def _decoder(self) -> Decoding:
         if self._decoding is None:
-            msg = f"{self.spec.id} was loaded without its decoder; load the file with key='gene'."
-            raise InputError(msg)
+            raise InputError(self._no_decoder)
         return self._decoding
+
+    @property
+    def _no_decoder(self) -> str:
+        return f"{self.spec.id} was loaded without its decoder; load the file with key='gene'."
 
     def _embedded(self, minibatch: Tokens, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Rows]:
         """What goes into the encoder, [t, d]."""
@@ -241,3 +290,31 @@ class ScFoundation:
             out: Tensor = transformer(x, rows.spans, n_layers=n_layers, read=read)
             return out
         return pool(transformer(x, rows.spans, n_layers=n_layers).float(), rows.spans, how)
+
+
+def spec_of(
+    key: Key, genes: NDArray[np.str_], network: ScFoundationNetwork, options: Options, licence: str
+) -> ModelSpec:
+    """Describe the model; ``genes`` are those of the list, without T and S."""
+    sizes = network.sizes
+    outputs: frozenset[Output] = frozenset({"cell", "attention"})
+    return ModelSpec(
+        name="scFoundation",
+        version=f"{key}-{options}",
+        weights_hash=hash_network(network, genes),
+        genes=np.array([*genes.tolist(), *SPECIAL]),
+        organism="human",
+        dim=4 * sizes.dim,
+        key_added="X_scFoundation",
+        outputs=outputs if sizes.decoder is None else outputs | {"gene", "expression"},
+        needs_counts=options.pre_normalized == "F",
+        licence=licence,
+        citation="Hao et al., Nature Methods 2024, doi 10.1038/s41592-024-02305-7",
+        description=f"Transformer over the expressed of {len(genes):,} genes, and a decoder over all of them.",
+        n_layers=sizes.n_layers,
+        poolings=POOLINGS if options.mode == "default" else POOLINGS[:2],  # the script has no others
+        reads_totals=True,
+        bfloat16=True,
+        # A cell takes 40 MB where it is decoded, however few tokens it has.
+        minibatch_tokens=2048 if sizes.decoder is None else 1024,
+    )

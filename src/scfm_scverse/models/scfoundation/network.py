@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import leaky_relu, linear
 
 from ...nn import Encoder, Spans
 from .decoder import Decoder, DecoderSizes, PutRows
+from .heads import CellClassifier
 
 Masked = tuple[Tensor, Tensor]
 """Cell and position of each masked gene, int64 [k] each."""
@@ -33,6 +34,10 @@ class Sizes:
         Values that stand for a masked gene and for padding.
     decoder
         Sizes of the decoder, ``None`` where there is none.
+    dropout
+        Share that training drops in the encoder.
+    n_classes
+        Classes of cells that the network tells apart, 0 if it has no head for them.
     """
 
     n_positions: int
@@ -44,6 +49,8 @@ class Sizes:
     mask: float
     pad: float
     decoder: DecoderSizes | None
+    dropout: float = 0.1
+    n_classes: int = 0
 
 
 class ValueEmbedding(nn.Module):
@@ -60,16 +67,22 @@ class ValueEmbedding(nn.Module):
 
     def weights(self, values: Tensor) -> Tensor:
         """Share of each bin, [t] -> [t, n_bins]."""
-        hidden = leaky_relu(self.mlp(values[:, None]), 0.1)
-        shares: Tensor = (self.alpha * hidden + self.mlp2(hidden)).softmax(-1)
+        hidden = leaky_relu(_exactly(self.mlp, values[:, None]), 0.1)
+        shares: Tensor = (self.alpha * hidden + _exactly(self.mlp2, hidden)).softmax(-1)
         return shares
 
     def forward(self, values: Tensor) -> Tensor:
         """Vectors of values, [t] -> [t, d]; those of mask and padding have vectors of their own."""
-        out = self.weights(values) @ self.emb.weight
+        out = self.weights(values).to(self.emb.weight.dtype) @ self.emb.weight
         for number, vector in ((self.mask, self.emb_mask.weight), (self.pad, self.emb_pad.weight)):
             out = torch.where((values == number)[:, None], vector, out)
         return out
+
+
+def _exactly(layer: nn.Linear, x: Tensor) -> Tensor:
+    """What a linear layer makes of numbers for which its own eight bits may be too few."""
+    exact = torch.promote_types(layer.weight.dtype, torch.float32)
+    return linear(x.to(exact), layer.weight.to(exact), layer.bias.to(exact))
 
 
 class Embedding(nn.Module):
@@ -96,7 +109,7 @@ class Transformer(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.encoder = Encoder(sizes.n_layers, sizes.dim, sizes.n_heads, 4 * sizes.dim, dropout=0.1)
+        self.encoder = Encoder(sizes.n_layers, sizes.dim, sizes.n_heads, 4 * sizes.dim, dropout=sizes.dropout)
         self.norm = nn.LayerNorm(sizes.dim)
 
     def forward(self, x: Tensor, spans: Spans, *, n_layers: int | None = None, read: Tensor | None = None) -> Tensor:
@@ -114,9 +127,12 @@ class ScFoundationNetwork(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        self.sizes = sizes
         self.embedding = Embedding(sizes)
         self.transformer = Transformer(sizes)
         self.decoder = None if sizes.decoder is None else Decoder(sizes.dim, sizes.decoder)
+        if sizes.n_classes:
+            self.classifier = CellClassifier(sizes.dim, sizes.n_classes)
 
     def forward(self, values: Tensor, positions: Tensor, spans: Spans) -> Tensor:
         """Encode cells whose expressed genes, T and S stand one after the other, [t] and [t] -> [t, d]."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...tokens.bins import Sampling, Ties
-from .options import Mode, Options
+from .options import OF_TRAINING, Mode, Options
 
 if TYPE_CHECKING:
     from .model import Scgpt
@@ -27,7 +27,7 @@ def load(
     *,
     ties: Ties = "hash",
     sampling: Sampling = "hash",
-    max_length: int = 1200,
+    max_length: int | None = None,
     random_state: int = 0,
     mode: Mode = "default",
     batch: int | None = None,
@@ -47,7 +47,8 @@ def load(
         Genes that are kept of a cell with more than ``max_length`` tokens: drawn in the same way, as the authors draw
         some, or those of the largest values (``"top"``).
     max_length
-        Tokens of a cell at most, <cls> included.
+        Tokens of a cell at most, <cls> included. ``None`` is what the model was trained with where the folder tells, as
+        those do that are written here, and 1,200 otherwise.
     random_state
         Another number draws other bins and other genes.
     mode
@@ -58,8 +59,9 @@ def load(
         The batch, by its number in training, that cells are taken for; needed by models fine-tuned to normalise
         batches apart, and to give expression where the decoder sees the batch. Other models take none.
     cls_value
-        Value of <cls>. ``None`` is that of padding, as in pre-training and in the authors' embeddings, and 0 where
-        values are categories; the authors' notebooks fine-tune with 0.
+        Value of <cls>. ``None`` is what the model was trained with where the folder tells, and else that of padding, as
+        in pre-training and in the authors' embeddings, and 0 where values are categories; the authors' notebooks
+        fine-tune with 0.
 
     Raises
     ------
@@ -78,7 +80,9 @@ def load(
     ----------
     Cui et al. (2024), Nature Methods 21, 1470-1480.
     """
-    options = Options(ties, sampling, max_length, random_state, mode, batch, cls_value)
+    given: dict[str, Any] = {"max_length": max_length, "cls_value": cls_value}
+    given = {name: value for name, value in given.items() if value is not None}
+    options = Options(ties, sampling, random_state=random_state, mode=mode, batch=batch, **given)
     from .model import load_scgpt
 
-    return load_scgpt(path, options)
+    return load_scgpt(path, options, remembered=set(OF_TRAINING) - set(given))

@@ -97,6 +97,8 @@ def config_of(checkpoint: Checkpoint) -> ScgptConfig:
         dim_hidden=dim_hidden,
         n_layers=n_layers,
         dropout=number_in(args, "dropout", 0.0),
+        # Of our own files: the authors drop in attention as much as elsewhere, which costs most of the memory.
+        attention_dropout=number_in(args, "attention_dropout", 0.0),
         value_style=style,
         n_values=n_values,
         norm="dsbn" if n_domains else "batchnorm" if "bn.weight" in tensors else "none",
@@ -106,7 +108,7 @@ def config_of(checkpoint: Checkpoint) -> ScgptConfig:
         zero_prob=any(f"decoder.{part}zero_logit.0.weight" in tensors for part in ("", "coeff_decoder.")),
         perturbation="pert_encoder.weight" in tensors,
         expression=_reads(tensors, "decoder.fc.0.weight", 1) == dim_in,
-        mvc=_mvc_style(tensors, dim_in if n_modalities else dim, dim_in),
+        mvc=_mvc_style(tensors, args, dim_in if n_modalities else dim, dim_in),
         n_classes=_reads(tensors, "cls_decoder.out_layer.weight", 0),
         n_layers_cls=1 + _count(tensors, r"cls_decoder\._decoder\.(\d{1,6})\..*", every=3),
         discriminator=n_told_apart > 0,
@@ -182,9 +184,12 @@ def _reads(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
     return tensors[name].shape[axis] if name in tensors and tensors[name].ndim == 2 else 0
 
 
-def _mvc_style(tensors: Mapping[str, Tensor], dim: int, dim_in: int) -> MVCStyle | None:
+def _mvc_style(tensors: Mapping[str, Tensor], args: Mapping[str, Any], dim: int, dim_in: int) -> MVCStyle | None:
     if _reads(tensors, "mvc_decoder.gene2query.weight", 1) != dim:
         return None
     if "mvc_decoder.fc1.weight" not in tensors:
-        return "inner product" if _reads(tensors, "mvc_decoder.W.weight", 0) == dim_in else None
+        inner: MVCStyle = "inner product"
+        if args.get("mvc_decoder_style") == "inner product, detach":  # of our own files: the tensors are the same
+            inner = "inner product, detach"
+        return inner if _reads(tensors, "mvc_decoder.W.weight", 0) == dim_in else None
     return "sum query" if _reads(tensors, "mvc_decoder.gene2query.weight", 0) == dim else "concat query"

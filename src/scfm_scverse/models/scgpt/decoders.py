@@ -24,6 +24,11 @@ class Prediction(NamedTuple):
         return self.value * torch.bernoulli(self.nonzero, generator=generator)
 
 
+def _probability(logits: Tensor) -> Tensor:
+    """Probabilities, in float32 at least: in 16 bits one that is near 1 is 1."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+
+
 def _tower(dim_in: int, dim: int) -> nn.Sequential:
     layers = (nn.Linear(dim_in, dim), nn.LeakyReLU(), nn.Linear(dim, dim), nn.LeakyReLU(), nn.Linear(dim, 1))
     return nn.Sequential(*layers)
@@ -39,7 +44,7 @@ class ExprDecoder(nn.Module):
 
     def forward(self, rows: Tensor) -> Prediction:
         """Rows [..., d_in] -> numbers [...]."""
-        nonzero = None if self.zero_logit is None else self.zero_logit(rows).squeeze(-1).sigmoid()
+        nonzero = None if self.zero_logit is None else _probability(self.zero_logit(rows).squeeze(-1))
         return Prediction(self.fc(rows).squeeze(-1), nonzero)
 
 
@@ -82,7 +87,7 @@ class MVCDecoder(nn.Module):
         if self.style in {"concat query", "sum query"}:
             both = torch.cat([cell, query], dim=-1) if self.style == "concat query" else cell + query
             return Prediction(self.fc2(self.hidden_activation(self.fc1(both))).squeeze(-1), None)
-        nonzero = None if self.W_zero_logit is None else (self.W_zero_logit(query) * cell).sum(-1).sigmoid()
+        nonzero = None if self.W_zero_logit is None else _probability((self.W_zero_logit(query) * cell).sum(-1))
         return Prediction((self.W(query) * cell).sum(-1), nonzero)
 
 

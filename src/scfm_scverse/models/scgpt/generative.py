@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -17,6 +18,8 @@ from torch.nn.functional import mse_loss, scaled_dot_product_attention
 
 from ..._errors import InputError
 from ...nn import EncoderLayer, Spans, attend
+from ...nn.recompute import run_layer
+from .losses import wide
 from .network import ScgptNetwork
 
 
@@ -49,6 +52,8 @@ class Answer:
         Vector of each cell [b, d].
     known, asked
         Expression of every token, from its row [t], [a].
+    asked_nonzero
+        Probability that a gene that is asked for is expressed [a]; ``None`` without that decoder.
     known_from_cell, asked_from_cell
         The same from the cell's vector; ``None`` without that decoder.
     """
@@ -56,6 +61,7 @@ class Answer:
     cell: Tensor
     known: Tensor
     asked: Tensor
+    asked_nonzero: Tensor | None
     known_from_cell: Tensor | None
     asked_from_cell: Tensor | None
 
@@ -73,16 +79,21 @@ def generate(net: ScgptNetwork, question: Question, *, cell: Tensor | None = Non
         Vectors of cells [b, d] that stand in place of what enters as the first known token: with <cls> as the only
         known token, a cell is generated from its vector alone.
     """
-    known_genes, asked_genes = net.encoder(question.ids), net.encoder(question.asked_ids)
-    known, asked = encode(net, question, n_layers=net.config.n_layers, cell=cell)
+    return _answer(net, question, _vectors(net, question), cell)
+
+
+def _answer(net: ScgptNetwork, question: Question, genes: Sequence[Tensor], cell: Tensor | None) -> Answer:
+    known, asked = _encode(net, question, genes, net.config.n_layers, cell)
     vector = known[question.spans.starts]
     has = net.config.mvc is not None
+    told = net.expression(asked, question.asked_spans)
     return Answer(
         cell=vector,
         known=net.expression(known, question.spans).value,
-        asked=net.expression(asked, question.asked_spans).value,
-        known_from_cell=net.from_cell(vector, known_genes, question.spans).value if has else None,
-        asked_from_cell=net.from_cell(vector, asked_genes, question.asked_spans).value if has else None,
+        asked=told.value,
+        asked_nonzero=told.nonzero,
+        known_from_cell=net.from_cell(vector, genes[0], question.spans).value if has else None,
+        asked_from_cell=net.from_cell(vector, genes[1], question.asked_spans).value if has else None,
     )
 
 
@@ -96,21 +107,40 @@ def encode(
     InputError
         The network has no flag of genes to be generated: it was fine-tuned for something else.
     """
+    return _encode(net, question, _vectors(net, question), n_layers, cell)
+
+
+def check_flags(net: ScgptNetwork) -> None:
+    """Stop where a network cannot be asked for genes; see :func:`encode`."""
     if not net.config.flags:
         msg = "Found a scGPT network without flag_encoder; expected a pre-trained one, which can be asked for genes."
         raise InputError(msg)
-    known = net.embed(net.encoder(question.ids), question.values)
-    asked = net.embed(net.encoder(question.asked_ids) + net.flag_encoder.weight[1], None)
+
+
+def _vectors(net: ScgptNetwork, question: Question) -> tuple[Tensor, ...]:
+    """Vectors of the known genes [t, d] and of those that are asked for [a, d]."""
+    # Looked up at once: each look-up has a gradient as large as the whole table.
+    both: Tensor = net.encoder(torch.cat([question.ids, question.asked_ids]))
+    return torch.split(both, [len(question.ids), len(question.asked_ids)])
+
+
+def _encode(
+    net: ScgptNetwork, question: Question, genes: Sequence[Tensor], n_layers: int, cell: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    check_flags(net)
+    known = net.embed(genes[0], question.values)
+    asked = net.embed(genes[1] + net.flag_encoder.weight[1], None)
     if cell is not None:
         known = known.index_copy(0, question.spans.starts.to(known.device), cell)
-    for layer in list(net.transformer_encoder.layers)[:n_layers]:
-        known, asked = _through(cast(EncoderLayer, layer), known, asked, question)
+    encoder = net.transformer_encoder
+    for layer in cast(Sequence[EncoderLayer], list(encoder.layers)[:n_layers]):
+        known, asked = run_layer(partial(_through, layer), known, asked, question, recompute=encoder.recompute)
     return known, asked
 
 
 def _through(layer: EncoderLayer, known: Tensor, asked: Tensor, question: Question) -> tuple[Tensor, Tensor]:
     query, key, value = layer.project(known)
-    share = layer.dropout if layer.training else 0.0
+    share = layer.attention_dropout if layer.training else 0.0
     after = layer.finish(known, layer.out_proj(attend(query, key, value, question.spans, dropout=share)))
     if not len(asked):
         return after, asked
@@ -128,7 +158,9 @@ def _attend_to_known_and_itself(key: Tensor, value: Tensor, own: Sequence[Tensor
     itself = torch.eye(len(query), dtype=torch.bool, device=query.device)
     visible = torch.cat([itself.new_ones(len(query), len(key)), itself], dim=1)
     keys, values = (torch.cat(parts).transpose(0, 1) for parts in ((key, own_key), (value, own_value)))
-    found = scaled_dot_product_attention(query.transpose(0, 1), keys, values, attn_mask=visible, dropout_p=dropout)
+    # As a minibatch of one, without which torch keeps the whole matrix of weights for the gradient.
+    q, k, v = (one[None] for one in (query.transpose(0, 1), keys, values))
+    found = scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)[0]
     return found.transpose(0, 1).flatten(1)
 
 
@@ -158,13 +190,29 @@ def generative_losses(net: ScgptNetwork, question: Question, target: Tensor, *, 
     Mean squared errors: ``"expression"`` from the tokens' rows, ``"from_cell"`` from the cells' vectors and, with
     ``from_vector``, ``"from_vector"`` of the second pass.
     """
-    answer = generate(net, question)
-    losses = {"expression": mse_loss(answer.asked, target)}
+    genes, target = _vectors(net, question), wide(target)
+    answer = _answer(net, question, genes, None)
+    losses = {"expression": mse_loss(wide(answer.asked), target)}
     if answer.asked_from_cell is not None:
-        losses["from_cell"] = mse_loss(answer.asked_from_cell, target)
+        losses["from_cell"] = mse_loss(wide(answer.asked_from_cell), target)
     if from_vector:
-        losses["from_vector"] = mse_loss(generate(net, question, cell=answer.cell.detach()).asked, target)
+        again = _answer(net, question, genes, answer.cell.detach())
+        losses["from_vector"] = mse_loss(wide(again.asked), target)
     return losses
+
+
+def ask(ids: Tensor, values: Tensor, spans: Spans, asked: Tensor) -> tuple[Question, Tensor]:
+    """Ask for some of the tokens of cells, bool [t]; return the question, and the true values of these [a]."""
+    n_asked = torch.zeros(len(spans.lengths), dtype=torch.int64).index_add(0, spans.cells, asked.long().cpu())
+    lengths = torch.tensor(spans.lengths)
+    question = Question(
+        ids=ids[~asked],
+        values=values[~asked],
+        spans=Spans(tuple((lengths - n_asked).tolist())),
+        asked_ids=ids[asked],
+        asked_spans=Spans(tuple(n_asked.tolist())),
+    )
+    return question, values[asked]
 
 
 def split(

@@ -7,9 +7,26 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 
+def wide(x: Tensor) -> Tensor:
+    """Return numbers of 16 bits in float32, and others as they are: losses add up many."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def squares(found: Tensor, target: Tensor) -> Tensor:
+    """Squared error of every token."""
+    return (wide(found) - target).square()
+
+
+def surprise(nonzero: Tensor, target: Tensor) -> Tensor:
+    """Negative log probability of what every target is: above zero or not."""
+    likely = torch.where(target > 0, nonzero, 1 - nonzero)
+    # A sure and wrong answer costs much, not infinitely much, as in the authors' program.
+    return -likely.clamp(min=torch.finfo(likely.dtype).eps).log()
+
+
 def masked_mse(found: Tensor, target: Tensor, masked: Tensor) -> Tensor:
     """Mean squared error over the masked tokens; NaN if there are none."""
-    return (found - target)[masked].square().mean()
+    return squares(found, target)[masked].mean()
 
 
 def masked_relative_error(found: Tensor, target: Tensor, masked: Tensor) -> Tensor:
@@ -19,8 +36,7 @@ def masked_relative_error(found: Tensor, target: Tensor, masked: Tensor) -> Tens
 
 def nonzero_loss(nonzero: Tensor, target: Tensor, masked: Tensor) -> Tensor:
     """Mean negative log probability of what the masked targets are: above zero or not."""
-    likely = torch.where(target > 0, nonzero, 1 - nonzero)
-    return -likely[masked].log().mean()
+    return surprise(nonzero, target)[masked].mean()
 
 
 def elastic_similarity(cell: Tensor, threshold: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ...checkpoints import LoadReport
 from ...genes import GeneMatch, place_names, place_written, resolve_genes
 from ...io.safetensors import hash_tensors
 from ...nn import Copies, Spans
+from ...nn.identity import arrays_of
 from ...nn.presence import encode_present, gradients, mean_present
 from ...tokens import Tokens
 from ...tokens.bins import Bins
@@ -29,7 +31,8 @@ from .files import CLS, EOC, PAD, read_checkpoint
 from .network import ScgptConfig, ScgptNetwork
 from .options import Options
 from .original import OriginalBins, pads_beside, pool_padded
-from .training import new_class_head, write_scgpt
+from .parts import new_class_head
+from .training import write_scgpt
 
 
 class Scgpt:
@@ -103,7 +106,8 @@ class Scgpt:
         """Return vectors of cells [b, d] and of genes in cells, expression in bins, attention between genes.
 
         The vector of a cell is that of <cls> or the sum of its genes' weighted by their bins, of unit length both, or
-        their mean. <cls> is no gene.
+        their mean. <cls> is no gene. A model that tells batches apart takes each cell for one of the batch that
+        ``minibatch.extra["batch"]`` has, and where there is none for the one it was loaded with.
         """
         check_wanted(self.spec, want)
         network = self._copies.on(device, dtype)
@@ -114,14 +118,15 @@ class Scgpt:
         spans = Spans(tuple(minibatch.lengths.tolist()))
         n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
         cell = gene = expression = attention = None
+        batches = self._batches(minibatch, device)
         with torch.inference_mode():
-            x = network.embed(network.encoder(ids), values, self._batches(len(ids), device))
+            x = network.embed(network.encoder(ids), values, None if batches is None else batches[spans.cells])
             encoder = network.transformer_encoder
             pooling = want.pooling or self.spec.poolings[0]
             if want.outputs == {"cell"} and pooling == "cls":
                 return Encoded(cell=_unit(encoder(x, spans, n_layers=n_layers, read=spans.starts.to(device))))
             if "cell" in want.outputs and pooling != "cls" and self.options.mode == "original":
-                cell = self._pool_originally(network, x, values, spans, n_layers, pooling)
+                cell = self._pool_originally(network, x, values, spans, n_layers, pooling, batches)
             hidden = encoder(x, spans, n_layers=n_layers) if want.outputs - {"attention"} else x
             is_gene = ~self._special.to(device)[ids]
             if "cell" in want.outputs and cell is None:
@@ -131,7 +136,7 @@ class Scgpt:
                 gene = GeneRows(*which, hidden[is_gene])
             if "expression" in want.outputs:
                 last = hidden if n_layers == self.spec.n_layers else encoder(x, spans)
-                told = network.expression(last, spans, self._batches(len(minibatch), device)).value
+                told = network.expression(last, spans, batches).value
                 expression = GeneRows(*which, told[is_gene])
             if want.attention is not None:
                 attention = attention_rows(encoder, x, ids, spans, want.attention)
@@ -153,7 +158,8 @@ class Scgpt:
         values = torch.from_numpy(minibatch.values).to(device)
         absent = torch.zeros(len(ids), device=device, requires_grad=True)
         n_layers = self.spec.n_layers + 1 + (-1 if want.layer is None else want.layer)
-        x = network.embed(network.encoder(ids), values, self._batches(len(ids), device)).detach()
+        batches = self._batches(minibatch, device)
+        x = network.embed(network.encoder(ids), values, None if batches is None else batches[spans.cells]).detach()
         hidden = encode_present(network.transformer_encoder, x, spans, absent, n_layers=n_layers)
         is_gene = ~self._special.to(device)[ids]
         gene = GeneRows(spans.cells.to(device)[is_gene], ids[is_gene], hidden[is_gene])
@@ -167,7 +173,7 @@ class Scgpt:
         of_values = torch.float32 if self.network.config.value_style == "category" else where.dtype
         values = torch.from_numpy(minibatch.values).to(where.device, of_values)
         spans = Spans(tuple(minibatch.lengths.tolist()))
-        _, rows = self.network(ids, values, spans, batches)
+        _, rows = self.network(ids, values, spans, None if batches is None else batches.to(where.device))
         return Pass(cell=rows[spans.starts.to(where.device)], rows=rows)
 
     def add_classes(self, n: int, *, seed: int) -> None:
@@ -187,25 +193,36 @@ class Scgpt:
         write_scgpt(self, folder)
 
     def _pool_originally(
-        self, network: ScgptNetwork, x: Tensor, values: Tensor, spans: Spans, n_layers: int, pooling: str
+        self,
+        network: ScgptNetwork,
+        x: Tensor,
+        values: Tensor,
+        spans: Spans,
+        n_layers: int,
+        pooling: str,
+        batches: Tensor | None,
     ) -> Tensor:
         pad = network.encoder(torch.tensor([self.pad], device=x.device))
-        pad = network.embed(pad, values.new_tensor([self.pad_value]), self._batches(1, x.device))
+        # The authors take a minibatch for one of the batch of its first cell.
+        pad = network.embed(pad, values.new_tensor([self.pad_value]), None if batches is None else batches[:1])
         hidden, pads = pads_beside(network.transformer_encoder, x, pad[0], spans, n_layers)
         weights = values.float() if pooling == "weighted" else None
         return pool_padded(hidden.float(), pads.float(), spans, weights, self.pad_value)
 
-    def _batches(self, n: int, device: torch.device) -> Tensor | None:
+    def _batches(self, minibatch: Tokens, device: torch.device) -> Tensor | None:
+        """Batch of each cell [b], for a network that reads it."""
         config = self.network.config
         if not config.reads_batches:
             return None
+        if "batch" in minibatch.extra:
+            return torch.from_numpy(minibatch.extra["batch"].astype(np.int64)).to(device)
         if self.options.batch is None or self.options.batch >= config.n_batches:
             msg = (
                 f"Found batch={self.options.batch} for a model that tells {config.n_batches} batches apart; expected "
                 f"a number from 0 to {config.n_batches - 1}: scfm.models.load(path, batch=0)."
             )
             raise InputError(msg)
-        return torch.full((n,), self.options.batch, device=device)
+        return torch.full((len(minibatch),), self.options.batch, device=device)
 
     @cached_property
     def _special(self) -> Tensor:
@@ -229,9 +246,12 @@ def _unit(rows: Tensor) -> Tensor:
     return normalize(rows.float(), dim=1)
 
 
-def load_scgpt(path: Path, options: Options) -> Scgpt:
-    """Read a checkpoint and build the model."""
+def load_scgpt(path: Path, options: Options, remembered: Set[str] = frozenset()) -> Scgpt:
+    """Read a checkpoint and build the model, with those ``remembered`` options that its folder tells."""
     checkpoint = read_checkpoint(path)
+    told = checkpoint.args.get("options")
+    if isinstance(told, dict):
+        options = replace(options, **{name: told[name] for name in remembered & told.keys()})
     network, loaded = build_network(checkpoint)
     if options.batch is not None and not network.config.reads_batches:
         msg = f"Found batch={options.batch} for a model that tells no batches apart; expected batch=None."
@@ -262,7 +282,7 @@ def hash_model(network: ScgptNetwork, genes: NDArray[np.str_], pad_value: float)
     config = network.config
     told = f"n_heads={config.n_heads},value_style={config.value_style},pad_value={pad_value}"
     return hash_tensors(
-        {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+        arrays_of(network.state_dict())
         | {"vocabulary": np.char.encode(genes, "utf-8"), "config": np.frombuffer(told.encode(), np.uint8)}
     )
 

@@ -30,8 +30,8 @@ class ScgptConfig:
         Size of the vocabulary, id of <pad>.
     dim, n_heads, dim_hidden, n_layers
         Sizes of the transformer.
-    dropout
-        Share that training drops, everywhere.
+    dropout, attention_dropout
+        Share that training drops, everywhere but in the weights of attention, and in these.
     value_style, n_values
         How values enter; ``n_values`` is the number of categories, if they are categories, their last but one is the
         padding.
@@ -60,6 +60,7 @@ class ScgptConfig:
     dim_hidden: int
     n_layers: int
     dropout: float = 0.0
+    attention_dropout: float = 0.0
     value_style: ValueStyle = "continuous"
     n_values: int = 0
     norm: Literal["none", "batchnorm", "dsbn"] = "none"
@@ -101,7 +102,14 @@ class ScgptNetwork(nn.Module):
         dim, dropout = config.dim, config.dropout
         self.encoder = TokenEncoder(config.n_tokens, dim, padding=config.pad)
         self.value_encoder = _value_encoder(config)
-        self.transformer_encoder = Encoder(config.n_layers, dim, config.n_heads, config.dim_hidden, dropout=dropout)
+        self.transformer_encoder = Encoder(
+            config.n_layers,
+            dim,
+            config.n_heads,
+            config.dim_hidden,
+            dropout=dropout,
+            attention_dropout=config.attention_dropout,
+        )
         if config.norm == "dsbn":
             self.dsbn = DomainNorm(config.n_batches, dim)
         elif config.norm == "batchnorm":

@@ -10,6 +10,7 @@ from ..._errors import InputError
 from ...tokens.bins import Sampling, Ties
 
 Mode = Literal["default", "original"]
+OF_TRAINING = ("max_length", "cls_value")  # what a network is trained with and a folder remembers
 LARGEST = 3.4e38  # that a value in single precision can be
 
 

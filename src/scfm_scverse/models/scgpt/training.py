@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from safetensors.torch import save_file
 
 from ...checkpoints import LoadReport
 from ..seeded import seeded
-from .decoders import ClassDecoder
 from .files import CLS, CONVERTED, EOC, PAD
 from .network import ScgptConfig, ScgptNetwork
-from .options import Options
+from .options import OF_TRAINING, Options
 
 if TYPE_CHECKING:
     from .model import Scgpt
@@ -35,6 +33,7 @@ def create(
     n_heads: int = 8,
     dim_hidden: int | None = None,
     dropout: float = 0.0,
+    attention_dropout: float = 0.0,
     max_length: int = 1200,
 ) -> Scgpt:
     """Make a scGPT with new weights, for these genes.
@@ -47,8 +46,9 @@ def create(
         Of the weights.
     dim, n_layers, n_heads, dim_hidden
         Sizes of the transformer; the defaults are those of the published model. ``dim_hidden=None`` is ``dim``.
-    dropout
-        Share that training drops. The published model was trained with 0.2.
+    dropout, attention_dropout
+        Shares that training drops, of rows and of the weights of attention. The published model was trained with 0.2 of
+        both; the second costs several times the memory of all else.
     max_length
         Tokens of a cell at most, <cls> included.
     """
@@ -63,34 +63,34 @@ def create(
         dim_hidden=dim if dim_hidden is None else dim_hidden,
         n_layers=n_layers,
         dropout=dropout,
+        attention_dropout=attention_dropout,
         flags=True,
     )
     with seeded(seed):
         network = ScgptNetwork(config)
+        # As the authors begin it: a norm follows, so that a smaller table learns faster.
+        torch.nn.init.uniform_(network.encoder.embedding.weight, -0.1, 0.1)
     options = Options(max_length=max_length)
     spec = spec_of(vocabulary, network, options, PAD_VALUE)
     return Scgpt(network, spec, options, LoadReport(source="new weights", layout="scGPT", placed=()), PAD_VALUE)
 
 
-def new_class_head(network: ScgptNetwork, n: int, seed: int) -> ClassDecoder:
-    """Make the decoder of classes that the authors fine-tune, of three layers."""
-    network.config = replace(network.config, n_classes=n, n_layers_cls=3)
-    with seeded(seed):
-        return ClassDecoder(network.config.dim, n, 3, torch.nn.ReLU)
-
-
 def write_scgpt(model: Scgpt, folder: Path) -> None:
     """Write ``args.json``, ``vocab.json`` and ``model.safetensors``."""
     config = model.network.config
-    args = {
+    options = {name: getattr(model.options, name) for name in OF_TRAINING if name in dict(model.options.told)}
+    args: dict[str, Any] = {
         "embsize": config.dim,
         "nheads": config.n_heads,
         "d_hid": config.dim_hidden,
         "nlayers": config.n_layers,
         "dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
         "n_bins": config.n_bins,
         "pad_value": model.pad_value,
         "input_emb_style": config.value_style,
+        "mvc_decoder_style": config.mvc,
+        "options": options,
     }
     folder.mkdir()
     (folder / "args.json").write_text(json.dumps(args, indent=1), encoding="utf-8")

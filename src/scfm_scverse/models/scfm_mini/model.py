@@ -1,55 +1,29 @@
-"""scfm-mini: a linear model of expression that comes with the package.
-
-A cell is the vector that best explains its standardised expression as a combination of gene vectors, solved by ridge
-regression over the genes that the data set measured. Any gene panel can therefore be used.
-"""
+"""scfm-mini behind the interface that every model has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._errors import CheckpointError
-from ..checkpoints import LoadReport
-from ..genes import GeneMatch, load_gene_table, place_names
-from ..io.safetensors import hash_tensors, load_tensors
-from ..tokens import LogValues, Tokens
-from ..tokens.continuous import TARGET_SUM
-from .base import Columns, Encoded, ModelSpec, Wanted, check_wanted
+from ...checkpoints import LoadReport
+from ...genes import GeneMatch, load_gene_table, place_names
+from ...tokens import LogValues, Tokens
+from ...tokens.continuous import TARGET_SUM
+from ..base import Columns, Encoded, ModelSpec, Wanted, check_wanted
+from .files import CLIP, TENSORS, MiniWeights, spec_of, tensors_of, write_scfm_mini
 
 if TYPE_CHECKING:
     import torch
 
-CLIP = 8.0
-WEIGHTS = Path(__file__).parent / "weights" / "scfm-mini.safetensors"
-TENSORS = ("embedding", "mean", "sd", "gene")
-
-
-@dataclass(frozen=True)
-class MiniWeights:
-    """Numbers of the model.
-
-    Attributes
-    ----------
-    embedding
-        float32 [v, d]: a vector for each gene of the vocabulary.
-    mean, sd
-        float32 [v]: typical mean and standard deviation of log values inside a study.
-    ridge
-        Strength of the penalty on a cell's vector.
-    """
-
-    embedding: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    ridge: float
+    from ..trainable import Pass
+    from .network import MiniNetwork
 
 
 def projection(weights: MiniWeights, measured: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -71,8 +45,24 @@ class ScfmMini:
     """The model behind ``model="scfm-mini"``; see the model card for what it was made from."""
 
     def __init__(self, weights: MiniWeights, spec: ModelSpec) -> None:
-        self.weights = weights
+        self._loaded = weights
         self.spec = spec
+
+    @cached_property
+    def network(self) -> MiniNetwork:
+        """The weights as a network, which holds them from now on."""
+        from .network import MiniNetwork
+
+        return MiniNetwork(self._loaded).eval()
+
+    @property
+    def weights(self) -> MiniWeights:
+        """The numbers, as they are now."""
+        return self.network.weights() if self._is_network else self._loaded
+
+    @property
+    def _is_network(self) -> bool:
+        return "network" in vars(self)  # not before it is asked for, since torch takes a second to come
 
     @cached_property
     def gene_rows(self) -> NDArray[np.int32]:
@@ -104,10 +94,10 @@ class ScfmMini:
         """Return unit vectors of cells [b, d], and log1p of counts per 10,000 of measured genes in every cell."""
         import torch
 
-        from .readout import panel_rows
+        from ..readout import panel_rows
 
         check_wanted(self.spec, want)
-        table, zero, scale = self._tables(minibatch.measured.tobytes(), device, dtype)
+        table, zero, scale = self._tables(minibatch.measured.tobytes(), self._state, device, dtype)
         ids = torch.from_numpy(minibatch.ids).to(device)
         values = torch.from_numpy(minibatch.values).to(device)
         # What an expressed gene adds to a cell is the distance of its standardised value from that of a zero.
@@ -130,6 +120,42 @@ class ScfmMini:
             expression = replace(told, gene=measured[told.gene])
         return Encoded(cell=cell, expression=expression)
 
+    def run(self, minibatch: Tokens, *, batches: torch.Tensor | None = None) -> Pass:  # noqa: ARG002 (tells none apart)
+        """Vectors of cells [b, d] of any length, with gradients; a linear model has no rows of tokens."""
+        import torch
+
+        from ..trainable import Pass
+
+        where = self.network.mean.device
+        ids, values, starts = (
+            torch.from_numpy(one).to(where)
+            for one in (minibatch.ids.astype(np.int64), minibatch.values, minibatch.indptr[:-1])
+        )
+        cell = self.network(ids, values, starts, torch.from_numpy(np.flatnonzero(minibatch.measured)).to(where))
+        return Pass(cell=cell, rows=cell[:0])
+
+    def add_classes(self, n: int, *, seed: int) -> None:
+        """Give the network a linear map to the scores of ``n`` classes."""
+        from torch import nn
+
+        from ..seeded import seeded
+
+        weight = self.network.genes.weight
+        with seeded(seed):
+            self.network.classes = nn.Linear(weight.shape[1], n).to(weight)
+
+    def class_logits(self, seen: Pass) -> torch.Tensor:
+        """Score the classes of every cell, [b, n]."""
+        return self.network.scores(seen.cell)
+
+    def renew(self) -> None:
+        """Bring ``spec`` up to date with the weights."""
+        self.spec = spec_of(tensors_of(self.weights, self.spec.genes), self.spec.version)
+
+    def write(self, folder: Path) -> None:
+        """Write ``scfm-mini.safetensors``, the layout of the weights that come with the package."""
+        write_scfm_mini(self, folder)
+
     def sensitivity(
         self, minibatch: Tokens, want: Wanted, scores: Callable[[Encoded], torch.Tensor], *, device: torch.device
     ) -> torch.Tensor:
@@ -139,10 +165,10 @@ class ScfmMini:
         """
         import torch
 
-        from ..nn.presence import gradients, share_growth
+        from ...nn.presence import gradients, share_growth
 
         check_wanted(self.spec, want)
-        table, zero, scale = self._tables(minibatch.measured.tobytes(), device, torch.float32)
+        table, zero, scale = self._tables(minibatch.measured.tobytes(), self._state, device, torch.float32)
         ids, values = (torch.from_numpy(one).to(device) for one in (minibatch.ids, minibatch.values))
         cells = torch.from_numpy(np.repeat(np.arange(len(minibatch)), minibatch.lengths)).to(device)
         mean, sd, start = (row[ids] for row in scale)
@@ -159,59 +185,26 @@ class ScfmMini:
         change: torch.Tensor = of_token * taken + (of_cells[:, cells] - of_token * others) * growth
         return change
 
+    @property
+    def _state(self) -> object:
+        """What changes whenever weights do."""
+        from ...nn import state_of
+
+        return state_of(self.network) if self._is_network else None
+
     @lru_cache(maxsize=2)  # noqa: B019 (a model lives as long as the process, or is dropped with its cache)
     def _tables(
-        self, measured: bytes, device: torch.device, dtype: torch.dtype
+        self, measured: bytes, _state: object, device: torch.device, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Projection [v, d], vector of a cell without counts [d], and mean, sd and zero of every gene [3, v]."""
         import torch
 
-        full, zero = projection(self.weights, np.frombuffer(measured, dtype=bool))
-        mean, sd = self.weights.mean, self.weights.sd
+        weights = self.weights
+        full, zero = projection(weights, np.frombuffer(measured, dtype=bool))
+        mean, sd = weights.mean, weights.sd
         scale = np.stack([mean, sd, np.clip(-mean / sd, -CLIP, CLIP)])
         return (
             torch.from_numpy(full).to(device, dtype),
             torch.from_numpy(zero).to(device),
             torch.from_numpy(scale).to(device),
         )
-
-
-def load_scfm_mini(path: Path | None = None) -> ScfmMini:
-    """Read the weights that come with the package, or others of the same layout."""
-    file = WEIGHTS if path is None else path
-    tensors, about = load_tensors(file)
-    return from_tensors(tensors, about)
-
-
-def from_tensors(tensors: dict[str, NDArray[Any]], about: dict[str, Any]) -> ScfmMini:
-    """Build the model from what its file holds."""
-    missing = [name for name in TENSORS if name not in tensors]
-    if missing:
-        msg = f"The weights of scfm-mini lack the tensor {missing[0]!r}; the file is damaged or of another model."
-        raise CheckpointError(msg)
-    spec = ModelSpec(
-        name="scfm-mini",
-        version=about["version"],
-        weights_hash=hash_tensors(tensors),
-        genes=ensembl_of_numbers(tensors["gene"]),
-        organism="human",
-        dim=tensors["embedding"].shape[1],
-        key_added="X_scfm",
-        outputs=frozenset({"cell", "expression"}),
-        needs_counts=False,
-        licence="BSD-3-Clause",
-        citation="the scfm-scverse package",
-        description="Linear model of 6,000 human genes, made from gene-gene correlations inside studies.",
-    )
-    weights = MiniWeights(
-        embedding=tensors["embedding"].astype(np.float32),
-        mean=tensors["mean"],
-        sd=tensors["sd"],
-        ridge=float(about["ridge"]),
-    )
-    return ScfmMini(weights, spec)
-
-
-def ensembl_of_numbers(numbers: NDArray[np.integer]) -> NDArray[np.str_]:
-    """Ensembl gene ids of their numbers: how the files store them."""
-    return np.array([f"ENSG{number:011d}" for number in numbers])
