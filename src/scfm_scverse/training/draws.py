@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from enum import IntEnum, unique
+
 import numpy as np
 from numpy.typing import NDArray
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+@unique
+class Purpose(IntEnum):
+    """What numbers are drawn for: those of different purposes have nothing to do with each other.
+
+    A number that has another value makes every training with it another one.
+    """
+
+    HIDDEN_EXPRESSION = 11
+    SHARE_ASKED_FOR = 21
+    ASKED_FOR = 22
+    CHOSEN_RANK = 31
+    OTHER_GENE = 32
+    CHOSEN_LEVEL = 41
+    HIDDEN_LEVEL = 42
+    THINNED_CELL = 51
+    SHARE_KEPT = 52
+    COUNTS_KEPT = 53
+    MASKED_GENE = 54
+    HIDDEN_COUNT = 61
+    HIDDEN_VALUE = 71
+    ZERO_ASKED_FOR = 72
 
 
 def uniform(*keys: int | NDArray[np.integer]) -> NDArray[np.float64]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from ..._errors import InputError
 from ...models.trainable import Pass, Trainable
 from ...tokens import Tokens
 from ..batch import Batch
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+Network = TypeVar("Network", bound="nn.Module")
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A minibatch in, named parts of a loss out; their sum is minimised."""
 
@@ -63,4 +67,26 @@ class Joint:
         for part in self.parts:
             tokens = part.hide(tokens, batch)
         seen = model.run(tokens, batches=batch.batches)
-        return {name: loss for part in self.parts for name, loss in part.read(model, batch, seen).items()}
+        losses: dict[str, Tensor] = {}
+        for part in self.parts:
+            found = part.read(model, batch, seen)
+            if twice := losses.keys() & found.keys():
+                msg = f"Found two objectives with a loss {min(twice)!r}; expected one of each kind."
+                raise InputError(msg)
+            losses |= found
+        return losses
+
+
+def network_of(model: Trainable, kind: type[Network]) -> Network:
+    """Return the network of a model.
+
+    Raises
+    ------
+    InputError
+        It is of another kind than the objective trains.
+    """
+    if not isinstance(model.network, kind):
+        family = kind.__module__.split(".")[-2]
+        msg = f"Found {model.spec.name}; expected a model whose network is a {kind.__name__} of {family}."
+        raise InputError(msg)
+    return model.network

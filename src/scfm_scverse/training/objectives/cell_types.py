@@ -58,7 +58,7 @@ class CellTypes(Reading):
         # Summed and divided, since a minibatch without a known class is no error and has no gradient.
         total = cross_entropy(logits, labels, weight=weights, ignore_index=-1, reduction="sum")
         counted = (labels >= 0).sum() if weights is None else weights[labels[labels >= 0]].sum()
-        return {"cell_types": self.weight * total / counted.clamp(min=1e-12)}
+        return {"cell_types": self.weight * batch.mean(total, counted)}
 
 
 def balanced_weights(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
