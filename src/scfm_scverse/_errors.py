@@ -10,12 +10,19 @@
     ├── MissingKeyError       (KeyError)    a slot is read before anything wrote it
     ├── ModelMismatchError    (ValueError)  a slot was written by another model
     ├── ReferenceMismatchError (ValueError)  a reference belongs to another model
-    └── CheckpointError       (ValueError)  weights are missing, unknown or damaged
+    ├── CheckpointError       (ValueError)  weights are missing, unknown or damaged
+    └── TrainingError         (ArithmeticError)  a training met a number that is none and cannot go on
 
 A message says what was found, what was expected and what to do, in that order.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class ScfmError(Exception):
@@ -56,3 +63,19 @@ class ReferenceMismatchError(ScfmError, ValueError):
 
 class CheckpointError(ScfmError, ValueError):
     """Weights are missing, unknown or damaged."""
+
+
+class TrainingError(ScfmError, ArithmeticError):
+    """A training met a number that is none and cannot go on.
+
+    Attributes
+    ----------
+    cells
+        int64 [n]: positions in the data of the cells that it was found with; empty where they are not known.
+    step
+        Step, from 1, that could not be taken.
+    """
+
+    def __init__(self, message: str, *, cells: NDArray[np.int64], step: int) -> None:
+        super().__init__(message)
+        self.cells, self.step = cells, step

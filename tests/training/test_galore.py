@@ -187,8 +187,23 @@ def test_what_cannot_be_is_refused(groups: dict[str, Any], options: dict[str, An
 
 def test_several_processes_cannot_use_gradients_in_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     param = nn.Parameter(torch.ones(4, 4))
     GaLoreAdamW([param])
     with pytest.raises(InputError, match="other processes"):
         GaLoreAdamW([param], in_backward="project")
+
+
+def test_bases_of_several_processes_are_those_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    param, of_first = nn.Parameter(torch.ones(8, 6)), torch.eye(6)[:4]
+    monkeypatch.setattr("scfm_scverse.training.galore.place_of_process", lambda: (1, 2))
+
+    def receive(basis: Tensor, sender: int) -> None:
+        assert sender == 0
+        basis.copy_(of_first)
+
+    monkeypatch.setattr(torch.distributed, "broadcast", receive)
+    optimizer = GaLoreAdamW(group(param))
+    step_with(optimizer, param, gradients(1, 8, 6)[0])
+    assert torch.equal(optimizer.state[param]["right"], of_first)

@@ -54,6 +54,16 @@ def test_table_that_a_layer_shares_is_a_matrix() -> None:
     assert "genes.weight" in names(network, galore_param_groups(network, rank=16))[0]
 
 
+def test_table_that_the_network_says_is_tied_is_a_matrix() -> None:
+    class Tied(Network):
+        @property
+        def tied(self) -> tuple[nn.Parameter, ...]:
+            return (self.genes.weight,)
+
+    network = Tied()
+    assert "genes.weight" in names(network, galore_param_groups(network, rank=16))[0]
+
+
 @pytest.mark.parametrize(("rank", "low"), [(42, True), (43, False)])
 def test_square_matrix_is_of_low_rank_below_two_thirds_of_its_side(rank: int, low: bool) -> None:
     assert ("rank" in galore_param_groups(nn.Linear(64, 64, bias=False), rank=rank)[0]) == low

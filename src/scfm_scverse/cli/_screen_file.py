@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .._errors import FileError, InputError
+from .._errors import InputError
+from ._toml import check_value, near_key, read_toml
 
 EXAMPLE = """\
 input = "cells.h5ad"    # h5ad or zarr; paths start where this file is
@@ -34,14 +34,6 @@ goal = "naive"
 FILE_KEYS = ("input", "output", "screen")
 OURS = {"adata", "key_added", "resume", "copy"}  # arguments that the command gives
 EXPRESSED = "expressed"
-_TYPES: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "int": (int,),
-    "float": (float, int),
-    "Sequence": (list,),
-    "Iterable": (str, list),
-}
-_WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -72,7 +64,7 @@ def read_screens(path: Path) -> ScreenFile:
     InputError
         A key is missing, unknown, or has a value of another type.
     """
-    content = _read_toml(path)
+    content = read_toml(path, command="perturb", such_as='genes = ["STAT1", "JAK2"]')
     tables = content.pop("screen", [{}])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         msg = f"Found 'screen' in {path} that is no table; expected [[screen]] above the keys of each screen."
@@ -96,17 +88,6 @@ def parameters() -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found.items() if name not in OURS}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"Cannot read {path}: {error.strerror or error}. Expected a TOML file (`scfm perturb --help` shows one)."
-        raise FileError(msg) from error
-    except ValueError as error:  # no TOML, or no text
-        msg = f'Found {path}, which is no TOML: {error}. Expected lines such as: genes = ["STAT1", "JAK2"]'
-        raise FileError(msg) from error
-
-
 def _screen(table: dict[str, Any], path: Path, *, single: bool) -> Screen:
     name = _text({"name": "screen"} | table if single else table, "name", path)
     if not _NAME.fullmatch(name):
@@ -117,11 +98,7 @@ def _screen(table: dict[str, Any], path: Path, *, single: bool) -> Screen:
     for key, value in arguments.items():
         if key not in known:
             raise InputError(_unknown(key, [*known, *FILE_KEYS, "name"], where))
-        expected = _expected(str(known[key].annotation))
-        if type(value) not in expected:
-            words = " or ".join(_WORDS[one] for one in expected if one is not int or float not in expected)
-            msg = f"Found {key} = {value!r} in {where}; expected {words}."
-            raise InputError(msg)
+        check_value(key, value, str(known[key].annotation), where)
     return Screen(name, _as_arguments(arguments, path.parent))
 
 
@@ -149,18 +126,5 @@ def _text(table: Mapping[str, Any], key: str, path: Path) -> str:
 
 
 def _unknown(key: str, known: list[str], where: str) -> str:
-    near = get_close_matches(key, known, n=1)
-    if key in FILE_KEYS:
-        hint = "it belongs to the top of the file, above the first [[screen]]."
-    else:
-        hint = f"did you mean {near[0]!r}?" if near else f"those there are: {', '.join(known)}."
-    return f"Found the key {key!r} in {where}; {hint}"
-
-
-def _expected(annotation: str) -> tuple[type, ...]:
-    """Types that TOML may give for an argument; names of other types stand for text there."""
-    inner = None
-    while inner != annotation:
-        inner, annotation = annotation, re.sub(r"\[[^\[\]]*\]", "", annotation)
-    words = [word for word in re.findall(r"\w+", annotation) if word != "None"]
-    return tuple(dict.fromkeys(one for word in words for one in _TYPES.get(word, (str,))))
+    above = "it belongs to the top of the file, above the first [[screen]]."
+    return f"Found the key {key!r} in {where}; {above if key in FILE_KEYS else near_key(key, known)}"

@@ -123,6 +123,7 @@ def _files_beside(path: Path, model: CellModel) -> list[Path]:
 
 def _write_dictionaries(model: CellModel, path: Path, folder: Path) -> None:
     """Write the dictionaries that a Geneformer found in files, unless they were converted with the others."""
+    from ..models.geneformer.dictionaries import write_dictionaries
     from ..models.geneformer.model import Geneformer
 
     if not isinstance(model, Geneformer):
@@ -131,12 +132,4 @@ def _write_dictionaries(model: CellModel, path: Path, folder: Path) -> None:
     source = Path(known.source)
     if not source.is_file() or source.parent == path:
         return
-    names = known.genes.tolist()
-    tables: dict[str, dict[str, Any]] = {
-        "token_dictionary": {name: at for at, name in enumerate(names)},
-        "gene_median_dictionary": {name: known.medians[token].item() for name, token in known.token.items()},
-        "ensembl_mapping_dict": {name: names[token] for name, token in known.mapping.items()},
-    }
-    for name, table in tables.items():
-        # One ending for the three: the loader takes those that end alike.
-        (folder / f"{name}_converted.json").write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
+    write_dictionaries(known, folder)

@@ -19,9 +19,13 @@ from .annotate import annotate
 from .convert import convert
 from .demo import demo
 from .embed import embed
+from .finetune import EPILOG as FINETUNE_EPILOG
+from .finetune import finetune
 from .info import info
 from .models import models
 from .perturb import EPILOG, perturb
+from .pretrain import EPILOG as PRETRAIN_EPILOG
+from .pretrain import pretrain
 from .reference import reference
 from .report import report
 
@@ -71,6 +75,8 @@ app = typer.Typer(
 for command in (demo, embed, annotate, report, models, convert, info):
     app.command()(command)
 app.command(epilog=EPILOG)(perturb)
+app.command(epilog=PRETRAIN_EPILOG)(pretrain)
+app.command(epilog=FINETUNE_EPILOG)(finetune)
 app.add_typer(reference, name="reference")
 
 
@@ -80,7 +86,7 @@ def scfm(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """Embed, annotate and perturb single cells in h5ad files and zarr stores, offline."""
+    """Embed, annotate and perturb single cells in h5ad files and zarr stores, and train on them, offline."""
 
 
 def main() -> None:

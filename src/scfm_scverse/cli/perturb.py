@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 from .._errors import FileError, ScfmError
 from ._files import require_folder
 from ._screen_file import EXAMPLE, OURS, Screen, ScreenFile, parameters, read_screens
+from ._toml import as_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,8 +199,6 @@ def _in_keys(screen: Screen) -> Iterator[None]:
     try:
         yield
     except ScfmError as error:
-        names = "|".join([*parameters(), *OURS])
-        message = re.sub(rf"\b({names})=(?=['\d-])", r"\1 = ", str(error))
-        message = re.sub(rf"\b({names})=", r"\1", message).replace("key_added", "name")
+        message = as_keys(str(error), [*parameters(), *OURS]).replace("key_added", "name")
         msg = f"In the screen {screen.name!r}: {message}"
         raise type(error)(msg) from error

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from weakref import WeakMethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from .._errors import InputError
@@ -18,6 +18,7 @@ from .adamw import low_rank_step, whole_step
 from .embedding import row_step
 from .gradients import Projected, clip_
 from .groups import check_group
+from .processes import place_of_process
 from .projection import dense_or_coalesced, entries, exact_bases, has_bases, norm, project, sides
 from .released import released_step
 from .subspace import power_bases
@@ -96,11 +97,11 @@ class GaLoreAdamW(Optimizer):
         if compat is not None and moments != "float32":
             msg = f'compat="released" with moments={moments!r}: leave out one of the two'
             raise InputError(msg)
-        if in_backward is not None and _n_processes() > 1:
+        if in_backward is not None and place_of_process()[1] > 1:
             msg = f"in_backward={in_backward!r} would use gradients before other processes add theirs; leave it out"
             raise InputError(msg)
         self._released = compat == "released"
-        self._in_backward = in_backward
+        self.in_backward = in_backward
         self._seed = seed
         self._place: dict[Tensor, tuple[int, int]] = {}
         self._order: dict[Tensor, int] = {}
@@ -124,14 +125,14 @@ class GaLoreAdamW(Optimizer):
         if self._released and group.get("rowwise"):
             msg = 'a group has rowwise=True, which compat="released" does not know; leave out one of the two'
             raise InputError(msg)
-        if group.get("residual") and self._in_backward == "project":
+        if group.get("residual") and self.in_backward == "project":
             msg = 'a group has residual=True, which needs whole gradients; in_backward="project" frees them'
             raise InputError(msg)
         for param in group["params"]:
             self._place[param] = (len(self.param_groups) - 1, len(self._place))
             if "rank" in group and param.ndim > 1:
                 self._order[param] = len(self._order)
-            if self._in_backward is not None:
+            if self.in_backward is not None:
                 _call_when_ready(param, WeakMethod(self._take_gradient))
 
     @overload
@@ -223,15 +224,15 @@ class GaLoreAdamW(Optimizer):
         if not isfinite(size):
             state["skipped"] = state.get("skipped", torch.zeros(())) + 1
         elif self._released:
-            state.update(exact_bases(grad.to_dense(), rank, kept))
+            state.update(_shared(exact_bases(grad.to_dense(), rank, kept)))
         elif size > 0:
-            state.update(power_bases(matrix, state, rank, kept, self._rng(param)))
+            state.update(_shared(power_bases(matrix, state, rank, kept, self._rng(param))))
 
     @torch.no_grad()
     def _take_gradient(self, param: Tensor) -> None:
         """Use a gradient as soon as the backward pass has it."""
         group = self.param_groups[self._place[param][0]]
-        if self._in_backward == "update":
+        if self.in_backward == "update":
             if param in self._updated:
                 msg = (
                     'a second backward pass before step(): in_backward="update" has taken the step of the first one; '
@@ -273,7 +274,7 @@ class GaLoreAdamW(Optimizer):
         -------
         The norm before.
         """
-        if self._in_backward == "update":
+        if self.in_backward == "update":
             msg = 'in_backward="update" has used each gradient before the next one was there; "project" can clip'
             raise InputError(msg)
         grads = []
@@ -315,10 +316,12 @@ class GaLoreAdamW(Optimizer):
         return torch.Generator(param.device).manual_seed((key * 1_000_003 + step) % 2**63)
 
 
-def _n_processes() -> int:
-    """How many processes train together."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if distributed else 1
+def _shared(bases: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bases of the first process for all: another order of additions elsewhere would turn them a little."""
+    if place_of_process()[1] > 1:
+        for basis in bases.values():
+            distributed.broadcast(basis, 0)
+    return bases
 
 
 def _call_when_ready(param: Tensor, method: WeakMethod[Callable[[Tensor], None]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from .._errors import InputError
-from .projection import PROJ_TYPES, ProjType, sides
+from .projection import PROJ_TYPES, ProjType, low_rank_shape, sides
 
 # Smaller tables cost little, and every step touches most of their rows.
 _LARGE_TABLE = 1024
@@ -76,10 +76,11 @@ def galore_param_groups(
 
 
 def _tables(module: nn.Module) -> set[int]:
-    """Large weights of embeddings that no other layer shares."""
+    """Large weights of embeddings that no other layer shares, or names as ``tied`` to itself."""
     owners = {True: set[int](), False: set[int]()}
     for layer in module.modules():
         owners[isinstance(layer, nn.Embedding)] |= {id(param) for param in layer.parameters(recurse=False)}
+        owners[False] |= {id(param) for param in getattr(layer, "tied", ())}
     large = {id(param) for param in module.parameters() if len(param.shape) == 2 and len(param) >= _LARGE_TABLE}
     return (owners[True] - owners[False]) & large
 
@@ -88,10 +89,9 @@ def _saves(param: Tensor, rank: int, proj_type: str) -> bool:
     """Whether moments and bases in low rank are fewer numbers than the moments of the whole matrix."""
     if param.ndim != 2 or min(param.shape) <= rank:
         return False
-    m, n = param.shape
-    kept = sides(proj_type, (m, n))
-    moments = rank * (n if "right" not in kept else m if "left" not in kept else rank)
-    return 2 * moments + rank * sum(m if side == "left" else n for side in kept) < 2 * m * n
+    rows, columns = low_rank_shape(param.shape, rank, proj_type)
+    bases = sum(rank * param.shape[side == "right"] for side in sides(proj_type, param.shape))
+    return 2 * rows * columns + bases < 2 * param.numel()
 
 
 def check_group(group: dict[str, Any]) -> None:

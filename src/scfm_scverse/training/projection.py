@@ -22,6 +22,12 @@ def sides(proj_type: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return ((_LONG_SIDE if shape[0] >= shape[1] else _WIDE_SIDE)[proj_type],)
 
 
+def low_rank_shape(shape: tuple[int, ...], rank: int, proj_type: str) -> tuple[int, int]:
+    """Shape of the coordinates of a matrix [m, n] in its bases."""
+    kept, rank = sides(proj_type, shape), min(rank, *shape)
+    return rank if "left" in kept else shape[0], rank if "right" in kept else shape[1]
+
+
 def as_matrix(tensor: Tensor) -> Tensor:
     """View a tensor with more than two axes as a matrix, its first axis the rows."""
     return tensor if tensor.ndim <= 2 else tensor.view(tensor.shape[0], -1)
