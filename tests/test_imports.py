@@ -42,6 +42,18 @@ assert {slot!r} in [*adata.obsm, *adata.obs]
     assert _loaded(code, NOT_IN_VERBS) == set()
 
 
+@pytest.mark.slow
+def test_cells_are_read_for_a_training_without_its_libraries() -> None:
+    code = """
+from support import two_types
+from scfm_scverse.foundation.data import read_cells
+from scfm_scverse.models import load
+import scfm_scverse.tl
+assert read_cells(two_types(), load("scfm-mini"), labels_key="kind").labels is not None
+"""
+    assert _loaded(code, ["lightning", "scvi"]) == set()
+
+
 def test_help_of_the_command_line_loads_nothing_heavy() -> None:
     code = """
 from scfm_scverse.cli.main import main

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,24 @@ class Query:
     coverage: Coverage
 
 
-def chosen_model(model: str | Path | CellModel) -> CellModel:
-    """Return the model that a caller names, or has loaded."""
-    return load(model) if isinstance(model, str | Path) else model
+class HoldsModel(Protocol):
+    """What has a model to give, as :class:`scfm_scverse.FoundationModel`."""
+
+    @property
+    def cell_model(self) -> CellModel:
+        """The model."""
+        ...
+
+
+AnyModel: TypeAlias = "str | Path | CellModel | HoldsModel"
+"""What verbs take as ``model=``: a name, the path of a checkpoint, a loaded model, or what holds one."""
+
+
+def chosen_model(model: AnyModel) -> CellModel:
+    """Return the model that a caller names, has loaded, or has in a ``FoundationModel``."""
+    if isinstance(model, str | Path):
+        return load(model)
+    return cast("CellModel", getattr(cast(Any, model), "cell_model", model))
 
 
 def receiver(adata: AnnData, key: str, *, copy: bool) -> AnnData:

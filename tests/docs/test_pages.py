@@ -18,8 +18,17 @@ def _blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["guides/genes.md", "guides/annotation.md", "guides/perturbation.md"])
-def test_examples_of_a_guide_run(page: str) -> None:
+@pytest.mark.parametrize(
+    "page",
+    [
+        "guides/genes.md",
+        "guides/annotation.md",
+        "guides/perturbation.md",
+        pytest.param("guides/training.md", marks=pytest.mark.slow),
+    ],
+)
+def test_examples_of_a_guide_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     examples = "\n".join(block for block in _blocks(page) if ">>> " in block)
     case = doctest.DocTestParser().get_doctest(examples, {"__name__": "__main__"}, page, page, 0)
     assert case.examples

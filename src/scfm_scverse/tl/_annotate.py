@@ -11,7 +11,7 @@ import numpy as np
 
 from .._errors import InputError, ReferenceMismatchError
 from .._logging import say
-from .._query import chosen_model, make_actual, receiver
+from .._query import AnyModel, chosen_model, make_actual, receiver
 from .._record import check_column, check_free, record
 from ..models import CellModel
 from ..reference import Reference, load_default_reference
@@ -43,7 +43,7 @@ def annotate(
     labels_key: str | None = None,
     ontology_key: str | None = None,
     batch_key: str | None = None,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     alpha: float = 0.1,
     groupby: str | None = None,
     malignant: bool = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
-from .._query import chosen_model, receiver
+from .._query import AnyModel, chosen_model, receiver
 from .._record import check_column, read_record
 from ..genes import names_and_hints, resolve_genes
 from ..models import CellModel
@@ -50,7 +49,7 @@ def build_reference(
     labels_key: str,
     ontology_key: str | None = None,
     batch_key: str | None = None,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     layer: str | None = None,
     use_raw: bool = False,
     normalized: bool | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._logging import say
-from .._query import chosen_model, fingerprint, make_actual, read_query, read_totals, receiver, run_model
+from .._query import AnyModel, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver, run_model
 from .._record import check_free, read_record, record
 from ..inference import Partial, encode_cells
 from ..models import CellModel, Wanted
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def embed(
     adata: AnnData,
     *,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     key_added: str | None = None,
     layer: str | None = None,
     use_raw: bool = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,10 +9,20 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
-from .._query import chosen_model, groups_of, make_actual, places, positions_of_var, read_query, receiver, run_model
+from .._query import (
+    AnyModel,
+    chosen_model,
+    groups_of,
+    make_actual,
+    places,
+    positions_of_var,
+    read_query,
+    receiver,
+    run_model,
+)
 from .._record import check_free, record
 from ..inference.genes import mean_gene_vectors, overall
-from ..models import CellModel, Wanted
+from ..models import Wanted
 from ..models.base import check_wanted
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 def embed_genes(
     adata: AnnData,
     *,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     kind: Literal["static", "contextual"] = "static",
     groupby: str | None = None,
     key_added: str | None = None,

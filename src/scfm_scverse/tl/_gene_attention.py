@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._errors import GeneMatchError
 from .._logging import say
-from .._query import chosen_model, make_actual, places, positions_of_var, read_query, receiver, run_model
+from .._query import AnyModel, chosen_model, make_actual, places, positions_of_var, read_query, receiver, run_model
 from .._record import check_free, record
 from ..inference.genes import mean_attention
 from ..models import Attention, CellModel, Wanted
@@ -27,7 +26,7 @@ def gene_attention(
     adata: AnnData,
     genes: Sequence[str],
     *,
-    model: str | Path | CellModel,
+    model: AnyModel,
     output_layer: int = -1,
     heads: Sequence[int] | None = None,
     key_added: str | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,17 @@ from numpy.typing import NDArray
 
 from .._errors import GeneMatchError, InputError
 from .._logging import progress_bar, say
-from .._query import Query, check_batch_size, chosen_model, groups_of, make_actual, read_query, read_totals, receiver
+from .._query import (
+    AnyModel,
+    Query,
+    check_batch_size,
+    chosen_model,
+    groups_of,
+    make_actual,
+    read_query,
+    read_totals,
+    receiver,
+)
 from .._record import check_free, record
 from ..inference.device import cpu_threads
 from ..models import CellModel
@@ -37,7 +46,7 @@ def perturb(
     kind: Kind = "delete",
     dose: float = 1.0,
     groupby: str | None = None,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     key_added: str = "scfm",
     genes_out: int | Sequence[str] = 100,
     layer: str | None = None,

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._logging import say
-from .._query import Query, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
+from .._query import AnyModel, Query, chosen_model, fingerprint, make_actual, read_query, read_totals, receiver
 from .._record import ROOT, record
 from ..io.blocks import spread_rows, take_rows
-from ..models import CellModel
 from ..perturbation import Kind
 from ..perturbation.expression_space import ExpressionSpace
 from ..perturbation.significance import false_discovery
@@ -60,7 +59,7 @@ def rank_perturbations(
     max_cells: int | None = 200,
     screen: Literal["gradient", "bfloat16"] | None = None,
     n_exact: int | None = None,
-    model: str | Path | CellModel = "scfm-mini",
+    model: AnyModel = "scfm-mini",
     key_added: str = "scfm",
     layer: str | None = None,
     use_raw: bool = False,

@@ -1,0 +1,112 @@
+"""What a trained model answers, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import InputError
+from ..inference import encode_cells, encode_groups
+from ..inference.buckets import minibatches, token_budget
+from ..inference.device import choose_device, cpu_threads
+from ..models import CellModel, Pass, Trainable, Wanted
+from ..training.cells import Cells
+from .data import blocks_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+def trainable(model: CellModel) -> Trainable:
+    """Return a model that can be trained.
+
+    Raises
+    ------
+    InputError
+        It cannot.
+    """
+    if not hasattr(model, "network") or not hasattr(model, "write"):
+        msg = f"Found {model.spec.name}, which cannot be trained; expected a scfm.models.Trainable."
+        raise InputError(msg)
+    return cast("Trainable", model)
+
+
+def reads_batches(model: CellModel) -> bool:
+    """Whether the network's answers depend on the batch of a cell."""
+    return bool(getattr(getattr(getattr(model, "network", None), "config", None), "reads_batches", False))
+
+
+def cell_vectors(
+    model: CellModel, cells: Cells, rows: NDArray[np.int64], *, batch_size: int | None, device: str
+) -> NDArray[np.float32]:
+    """Vectors of cells as :func:`scfm_scverse.tl.embed` writes them, [n, d]; NaN for a cell without tokens."""
+    wanted, where = np.unique(rows, return_inverse=True)
+    if reads_batches(model):
+        out = np.full((len(wanted), model.spec.dim), np.nan, np.float32)
+        for at, seen, _ in passes(trainable(model), cells, wanted, batch_size=batch_size, device=device):
+            vectors = seen.cell.float()
+            out[at] = (vectors / vectors.norm(dim=1, keepdim=True)).cpu().numpy()
+        return out[where]
+    groups = encode_groups(
+        blocks_of(cells.matrix, wanted),
+        len(wanted),
+        model=model,
+        tokenize=cells.tokenize,
+        want=Wanted(),
+        batch_size=batch_size,
+        device=device,
+        totals=None if cells.totals is None else cells.totals[wanted],
+    )
+    return encode_cells(groups, len(wanted), model.spec.dim)[where]
+
+
+def class_probabilities(
+    model: Trainable, cells: Cells, rows: NDArray[np.int64], *, n_classes: int, batch_size: int | None, device: str
+) -> NDArray[np.float32]:
+    """Probability of every class for chosen cells, [n, c]; NaN for a cell without tokens."""
+    wanted, where = np.unique(rows, return_inverse=True)
+    out = np.full((len(wanted), n_classes), np.nan, np.float32)
+    for at, seen, _ in passes(model, cells, wanted, batch_size=batch_size, device=device):
+        out[at] = model.class_logits(seen).float().softmax(1).cpu().numpy()
+    return out[where]
+
+
+def passes(
+    model: Trainable, cells: Cells, rows: NDArray[np.int64], *, batch_size: int | None, device: str
+) -> Iterator[tuple[NDArray[np.int64], Pass, torch.Tensor | None]]:
+    """Run a network on chosen cells, ascending, without gradients.
+
+    Yields
+    ------
+    Positions among ``rows`` of the cells of a minibatch, all with tokens; what the network made of them; their batches.
+    """
+    import torch
+
+    if cells.batches is None and reads_batches(model):
+        msg = f"Found no batches of cells; {model.spec.name} was trained to tell them apart: obs needs their column."
+        raise InputError(msg)
+    with _placed(model, device) as place, torch.inference_mode(), cpu_threads():
+        budget = token_budget(model.spec.minibatch_tokens, place)
+        for start, block in blocks_of(cells.matrix, rows):
+            at = rows[start : start + block.shape[0]]
+            tokens = cells.tokenize(block) if cells.totals is None else cells.tokenize(block, cells.totals[at])
+            full = np.flatnonzero(tokens.lengths)
+            for group in minibatches(tokens.lengths[full], token_budget=budget, batch_size=batch_size):
+                chosen = full[group]
+                batches = None if cells.batches is None else torch.from_numpy(cells.batches[at[chosen]]).to(place)
+                yield start + chosen, model.run(tokens.take(chosen), batches=batches), batches
+
+
+@contextmanager
+def _placed(model: Trainable, device: str) -> Iterator[torch.device]:
+    """Put the network on a device and into evaluation, and back on the CPU afterwards."""
+    place = choose_device(device)
+    model.network.eval().to(place)
+    try:
+        yield place
+    finally:
+        model.network.to("cpu")
