@@ -24,7 +24,9 @@ NOTEBOOKS = sorted([*(ROOT / "docs").glob("*.ipynb"), *(ROOT / "tutorials").glob
 CELLS = {
     "annotate_a_biopsy": "zilionis_nsclc",
     "build_a_reference": "kang_ifnb_pbmc",
+    "fine_tune_on_your_atlas": "kang_ifnb_pbmc",
     "knock_outs_in_a_biopsy": "sade_feldman_til550",
+    "pretrain_from_scratch": "pbmc3k_10x",
     "published_models": "pbmc3k_10x",
 }
 BESIDE = {"published_models": "tiny_checkpoints"}  # folders that a notebook expects beside it

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from run_notebooks import CELLS, CELLS_VARIABLE, NOTEBOOKS, ROOT, execute
 
-LONG = "knock_outs_in_a_biopsy"  # takes a minute
+LONG = {"fine_tune_on_your_atlas", "knock_outs_in_a_biopsy", "pretrain_from_scratch"}  # half a minute and more
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -31,7 +31,7 @@ def _texts(cell: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == LONG), id=path.stem) for path in NOTEBOOKS]
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in NOTEBOOKS]
 )
 def test_notebook_runs_and_is_stored_with_its_outputs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

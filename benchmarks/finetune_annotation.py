@@ -1,0 +1,157 @@
+"""Fine-tune on labelled cells and name those of held-out donors or of a held-out study, beside simple methods.
+
+    python benchmarks/finetune_annotation.py [--shared ../shared] [--folder FOLDER] [--seeds 3] [--celltypist PYTHON]
+
+The rows: a small scGPT from scratch and one that was pre-trained on unlabelled cells of six other studies, each
+trained by AdamW, GaLore and (the pre-trained one) LoRA, all with the defaults of the package; scfm-mini fine-tuned;
+class-balanced regression, scANVI, CellTypist (in an environment of its own, see annotation_celltypist.py). Every run is
+a process of its own, so that its peak memory is its own; it is kept in FOLDER and not run again. Writes
+``benchmarks/results/finetune_annotation.json``. On two cores the pre-training takes a quarter of an hour, everything
+two hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from embed import ROOT
+from finetune_data import LABEL, SPLITS, Split, read_corpus, vocabulary
+
+RESULTS = ROOT / "benchmarks" / "results" / "finetune_annotation.json"
+SIZES = {"dim": 64, "n_layers": 3, "n_heads": 4, "max_length": 200}
+PRETRAINING_EPOCHS, EPOCHS = 4, 5
+# Row -> start and how it is trained.
+OURS: dict[str, tuple[str, dict[str, Any]]] = {
+    "scGPT, new weights, AdamW": ("new", {"optimizer": "adamw"}),
+    "scGPT, new weights, GaLore": ("new", {"optimizer": "galore"}),
+    "scGPT, pre-trained, AdamW": ("pretrained", {"optimizer": "adamw"}),
+    "scGPT, pre-trained, GaLore": ("pretrained", {"optimizer": "galore"}),
+    "scGPT, pre-trained, LoRA": ("pretrained", {"optimizer": "adamw", "lora_rank": 8}),
+    "scfm-mini, AdamW": ("scfm-mini", {"optimizer": "adamw"}),
+    "scfm-mini, GaLore": ("scfm-mini", {"optimizer": "galore"}),
+}
+BASELINES = ("balanced regression", "scANVI", "CellTypist")
+
+
+def pretrain(shared: Path, folder: Path) -> None:
+    """Train the small scGPT on unlabelled cells, once."""
+    import scfm_scverse as scfm
+
+    if (folder / "pretrained").exists():
+        return
+    corpus = read_corpus(shared)
+    scfm.FoundationModel.setup_anndata(corpus)
+    model = scfm.FoundationModel(corpus, "scgpt", genes=vocabulary(corpus), **SIZES)
+    model.train(PRETRAINING_EPOCHS, objective="pretraining", optimizer="galore", folder=folder / "pretraining")
+    model.save(folder / "pretrained")
+
+
+def ours(split: Split, start: str, settings: dict[str, Any], seed: int, shared: Path, folder: Path) -> np.ndarray:
+    """Fine-tune and name the cells of the query."""
+    import scvi
+
+    import scfm_scverse as scfm
+
+    scvi.settings.seed = seed
+    scfm.FoundationModel.setup_anndata(split.train, labels_key=LABEL)
+    if start == "new":
+        model = scfm.FoundationModel(split.train, "scgpt", genes=vocabulary(read_corpus(shared)), **SIZES)
+    else:
+        model = scfm.FoundationModel.from_pretrained(folder / start if start == "pretrained" else start, split.train)
+    model.train(EPOCHS, objective="cell_type", **settings)
+    return np.asarray(model.predict(split.query), dtype=str)
+
+
+def answer(row: str, split: Split, seed: int, shared: Path, folder: Path, celltypist: Path | None) -> np.ndarray:
+    """Name the cells of the query as a row does."""
+    import finetune_baselines as baselines
+
+    if row in OURS:
+        return ours(split, *OURS[row], seed, shared, folder)
+    if row == "scANVI":
+        return baselines.scanvi(split, seed)
+    if row == "CellTypist":
+        return baselines.celltypist(split, celltypist)
+    return baselines.regression(split)
+
+
+def scores(truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
+    """Accuracy, and precision, recall and F1 as means over the types of the query."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    each = precision_recall_fscore_support(truth, named, labels=np.unique(truth), average="macro", zero_division=0)
+    return {"accuracy": float(np.mean(truth == named))} | dict(
+        zip(("precision", "recall", "f1"), map(float, each[:3]), strict=True)
+    )
+
+
+def run_row(row: str, name: str, seed: int, arguments: argparse.Namespace) -> None:
+    """Run one row on one split in this process and write what came of it."""
+    warnings.simplefilter("ignore")
+    split = SPLITS[name](arguments.shared)
+    start, cpu = time.perf_counter(), time.process_time()
+    named = answer(row, split, seed, arguments.shared, arguments.folder, arguments.celltypist)
+    out = scores(split.query.obs[LABEL].to_numpy(str), named)
+    out |= {"minutes": (time.perf_counter() - start) / 60, "cpu_minutes": (time.process_time() - cpu) / 60}
+    out["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    _file(arguments.folder, row, name, seed).write_text(json.dumps(out))
+
+
+def _file(folder: Path, row: str, name: str, seed: int) -> Path:
+    return folder / f"{row.replace(' ', '_').replace(',', '')}-{name}-{seed}.json"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--folder", type=Path, default=Path("finetune_annotation"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--celltypist", type=Path, help="Python of the environment that has CellTypist")
+    parser.add_argument("--row", nargs=3, metavar=("ROW", "SPLIT", "SEED"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.row:
+        row, name, seed = arguments.row
+        run_row(row, name, int(seed), arguments)
+        return
+    arguments.folder.mkdir(exist_ok=True)
+    pretrain(arguments.shared, arguments.folder)
+    rows = [row for row in (*OURS, *BASELINES) if row != "CellTypist" or arguments.celltypist]
+    for seed in range(arguments.seeds):
+        for name in SPLITS:
+            for row in rows:
+                if _file(arguments.folder, row, name, seed).exists() or (
+                    seed and row in {"balanced regression", "CellTypist"}
+                ):
+                    continue
+                print(f"{row}, {name}, seed {seed}", flush=True)
+                subprocess.run([sys.executable, *sys.argv, "--row", row, name, str(seed)], check=True, env=os.environ)
+    found = {
+        name: {
+            row: [
+                json.loads(file.read_text())
+                for seed in range(arguments.seeds)
+                if (file := _file(arguments.folder, row, name, seed)).exists()
+            ]
+            for row in rows
+        }
+        for name in SPLITS
+    }
+    RESULTS.write_text(json.dumps({"sizes": SIZES, "epochs": EPOCHS, "splits": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
