@@ -22,8 +22,9 @@ OBJECTS = {name: value for namespace in NAMESPACES for name, value in public_obj
 RETURNS = {name: str(inspect.signature(function).return_annotation) for name, function in FUNCTIONS.items()}
 IN_PLACE = [name for name, returns in RETURNS.items() if name.startswith(("pp.", "tl.")) and "None" in returns]
 
-# Models are loaded before there is any AnnData; these begin with the name of a model. Memory is told before, too.
-NO_ADATA = {name for name in FUNCTIONS if name.startswith("models.")} | {"pl.memory"}
+# Models are loaded before there is any AnnData; these begin with the name of a model. No data are
+# needed to draw what is told of a training.
+NO_ADATA = {name for name in FUNCTIONS if name.startswith("models.")} | {"pl.memory", "pl.training"}
 
 # Options of a family of checkpoints, which only its own loader knows, and fields of TrainSettings.
 FORWARDED = {"options", "settings", "sizes"}

@@ -27,7 +27,9 @@ class TrainSettings:
         Minibatches whose gradients are added up for one step.
     optimizer, optimizer_kwargs
         ``"galore"`` (:class:`GaLoreAdamW`), ``"adamw"`` (torch's, fused) or ``"adafactor"`` (torch's), and what it is
-        to be told beside ``lr`` and ``weight_decay``; for GaLore also what :func:`galore_param_groups` takes.
+        to be told beside ``lr`` and ``weight_decay``; for GaLore also what :func:`galore_param_groups` takes. GaLore
+        projects each gradient as soon as it is there (in one process) and keeps moments in 8 bits unless told
+        otherwise by ``in_backward`` and ``moments``.
     lora_rank
         Train thin matrices of this rank beside frozen linear layers, and the heads; ``None`` trains all weights.
     lr

@@ -68,7 +68,7 @@ def _galore_state(param: Tensor, group: dict[str, Any]) -> int:
         return _moments(param.numel(), group) + _COUNT
     shape = as_matrix(param).shape
     rows, columns = low_rank_shape(shape, group["rank"], group["proj_type"])
-    rank = min(group["rank"], *shape)
+    rank: int = min(group["rank"], *shape)
     bases = sum(rank * shape[side == "right"] for side in sides(group["proj_type"], shape))
     return _moments(rows * columns, group) + bases * param.element_size() + _COUNT
 
@@ -81,6 +81,6 @@ def _moments(n: int, group: dict[str, Any]) -> int:
 
 
 def _adafactor_state(param: Tensor) -> int:
-    shape = param.shape
-    n: int = param.numel() // shape[-1] + param.numel() // shape[-2] if param.ndim > 1 else param.numel()
-    return n * param.element_size() + _COUNT
+    shape, n = param.shape, param.numel()
+    numbers = n // shape[-1] + n // shape[-2] if param.ndim > 1 else n
+    return numbers * param.element_size() + _COUNT

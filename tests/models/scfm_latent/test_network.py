@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cosine_similarity
@@ -66,6 +66,7 @@ def test_values_and_genes_both_matter(model: ScfmLatent, tokens: Tokens) -> None
     assert ((cells - other).abs().amax(1) > 1e-4).all()
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 2**20))
 def test_attention_is_that_of_a_softmax_over_each_cell(lengths: list[int], n_asked: int, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
@@ -85,6 +86,7 @@ def test_attention_is_that_of_a_softmax_over_each_cell(lengths: list[int], n_ask
         start += n
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 2**20))
 def test_cells_may_be_asked_for_different_numbers_of_genes(lengths: list[int], seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
@@ -98,6 +100,7 @@ def test_cells_may_be_asked_for_different_numbers_of_genes(lengths: list[int], s
         assert_close(answer, torch.einsum("hqk,khe->qhe", weights, values).flatten(1))
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 9.3), min_size=1, max_size=20))
 def test_a_value_is_a_mean_of_the_knots_around_it(values: list[float]) -> None:
     shares = hats(torch.tensor(values))

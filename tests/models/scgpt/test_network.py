@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from scfm_scverse.models.scgpt.losses import contrastive, elastic_similarity, masked_mse, masked_relative_error
+from scfm_scverse.models.scgpt.losses import contrastive, elastic_similarity, masked_relative_error, squares
 from scfm_scverse.models.scgpt.network import ScgptNetwork
 from scfm_scverse.models.scgpt.original import pads_beside, pool_padded
 from scfm_scverse.nn import Spans
@@ -67,18 +67,22 @@ def test_losses_and_gradients(
             network.from_cell(cell, genes, cells.spans).value,
         )
 
+    def of_masked(told: Tensor) -> Tensor:
+        return squares(told, target)[masked].mean()
+
     cell, expression, from_cell = answers()
     found = {
         "loss_ecs_0p3": elastic_similarity(cell, 0.3),
-        "masked_mse": masked_mse(expression, target, masked),
-        "masked_mse_mvc": masked_mse(from_cell, target, masked),
+        "masked_mse": of_masked(expression),
+        "masked_mse_mvc": of_masked(from_cell),
         "masked_relative_error": masked_relative_error(expression, target, masked),
     }
     for name, loss in found.items():
         np.testing.assert_allclose(loss.item(), forward[name], **LOSS, err_msg=name)
+
     losses: dict[str, Callable[[], Tensor]] = {
-        "gep": lambda: masked_mse(answers()[1], target, masked),
-        "gepc": lambda: masked_mse(answers()[2], target, masked),
+        "gep": lambda: of_masked(answers()[1]),
+        "gepc": lambda: of_masked(answers()[2]),
         "ecs": lambda: elastic_similarity(answers()[0], 0.8),
         "cce": lambda: contrastive(answers()[0], answers()[0]),
     }

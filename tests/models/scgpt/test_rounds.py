@@ -29,7 +29,8 @@ def question_of(cells: list[tuple[int, int]], seed: int) -> Question:
         ids=torch.randint(1, 50, (sum(n_known),), generator=drawn),
         values=torch.rand(sum(n_known), generator=drawn, dtype=torch.float64),
         spans=Spans(n_known),
-        asked_ids=torch.randint(1, 50, (sum(n_asked),), generator=drawn),
+        # Two of one gene would be equally sure, and the one that is known first would depend on rounding.
+        asked_ids=torch.cat([1 + torch.randperm(49, generator=drawn)[:n] for n in n_asked]),
         asked_spans=Spans(n_asked),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfm_scverse import models
@@ -34,6 +34,7 @@ def model() -> Any:
     return models.create("scgpt", GENES, dim=8, n_layers=2, n_heads=2)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.integers(1, 6), st.integers(0, 2**31))
 def test_what_a_cell_is_asked_for_depends_on_the_cell_alone(model: Any, seed: int, n: int, draw: int) -> None:
     cells, numbers = random_genes(n, seed), np.random.default_rng(seed).permutation(1000)[:n].tolist()

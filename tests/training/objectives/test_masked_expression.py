@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfm_scverse import models
@@ -24,6 +24,7 @@ def small(**sizes: Any) -> Any:
     return models.create("scgpt", GENES, dim=8, n_layers=1, n_heads=2, **sizes)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.integers(1, 6), st.floats(0.01, 1), st.integers(0, 2**31))
 def test_that_share_of_each_cell_is_hidden_whatever_cells_it_meets(seed: int, n: int, share: float, draw: int) -> None:
     cells, numbers = random_genes(n, seed), np.random.default_rng(seed).permutation(1000)[:n].tolist()

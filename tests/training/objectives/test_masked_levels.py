@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
@@ -40,6 +40,7 @@ def random_cells(n: int, seed: int) -> list[dict[int, int]]:
     return [dict(zip(one.tolist(), rng.integers(0, 6, len(one)).tolist(), strict=True)) for one in genes]
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.integers(1, 6), st.integers(0, 2**31))
 def test_what_is_hidden_depends_on_the_cell_alone(seed: int, n: int, draw: int) -> None:
     cells, numbers = random_cells(n, seed), np.random.default_rng(seed).permutation(1000)[:n].tolist()
@@ -54,6 +55,7 @@ def test_what_is_hidden_depends_on_the_cell_alone(seed: int, n: int, draw: int) 
         np.testing.assert_array_equal(objective.hide(alone.tokens, alone).values, values[start:stop])
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.integers(1, 6))
 def test_as_many_levels_are_told_as_the_rule_says(model, seed: int, n: int) -> None:
     cells = random_cells(n, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scfm_scverse import models
@@ -43,6 +43,7 @@ def random_cells(n: int, seed: int, longest: int = 100) -> list[np.ndarray]:
     return [rng.permutation(np.arange(4, N))[: rng.integers(1, longest + 1)] for _ in range(n)]
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.integers(1, 6), st.integers(0, 2**31))
 def test_what_is_hidden_depends_on_the_cell_alone(objective: MaskedRanks, seed: int, n: int, draw: int) -> None:
     cells, numbers = random_cells(n, seed), np.random.default_rng(seed).permutation(1000)[:n].tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from anndata import AnnData
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -60,6 +60,7 @@ def no_idea(genes: Tensor) -> Told:
     return Told(torch.zeros(len(genes)), torch.zeros(len(genes)))
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**20), st.floats(0.05, 0.95))
 def test_a_share_of_every_cell_is_hidden_and_depends_on_the_cell_alone(
     lengths: list[int], draw: int, share: float

@@ -55,7 +55,7 @@ def load(
         under its name, that one is taken.
     genes
         Names of the genes in the order of the positions, or a table that holds them (``gene_name`` and ``index``).
-        ``None``: a table beside the checkpoint, else the 19,264 of the released model.
+        ``None``: a table of as many beside the checkpoint, else the 19,264 of the released model.
     target_depth
         The depth T that cells are read as having: ``"t4"`` 10,000 counts, ``"f2"`` twice the cell's own depth,
         ``"a1"`` one more on the scale of log10.

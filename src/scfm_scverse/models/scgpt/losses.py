@@ -24,19 +24,9 @@ def surprise(nonzero: Tensor, target: Tensor) -> Tensor:
     return -likely.clamp(min=torch.finfo(likely.dtype).eps).log()
 
 
-def masked_mse(found: Tensor, target: Tensor, masked: Tensor) -> Tensor:
-    """Mean squared error over the masked tokens; NaN if there are none."""
-    return squares(found, target)[masked].mean()
-
-
 def masked_relative_error(found: Tensor, target: Tensor, masked: Tensor) -> Tensor:
     """Mean of the errors' sizes, each as a share of its target; a target of 0 makes it huge."""
     return ((found - target).abs() / (target + 1e-6))[masked].mean()
-
-
-def nonzero_loss(nonzero: Tensor, target: Tensor, masked: Tensor) -> Tensor:
-    """Mean negative log probability of what the masked targets are: above zero or not."""
-    return surprise(nonzero, target)[masked].mean()
 
 
 def elastic_similarity(cell: Tensor, threshold: float) -> Tensor:
