@@ -13,7 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from run_notebooks import CELLS, CELLS_VARIABLE, NOTEBOOKS, ROOT, execute
 
-LONG = {"fine_tune_on_your_atlas", "knock_outs_in_a_biopsy", "pretrain_from_scratch"}  # half a minute and more
+# Half a minute and more.
+LONG = {
+    "annotate_a_biopsy",
+    "fine_tune_on_your_atlas",
+    "knock_outs_in_a_biopsy",
+    "pretrain_from_scratch",
+    "published_models",
+}
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
