@@ -142,8 +142,8 @@ class FoundationModel(SetUp):
             Rounds over the cells. ``None`` shows the network 200,000 cells, in 1 round at least and 20 at most.
         objective
             ``"cell_type"`` (needs labels), ``"pretraining"`` (what the model's authors train for), ``"integration"``
-            (needs batches), or an objective of :mod:`scfm_scverse.training`. ``"auto"`` takes cell types where there
-            are labels, else pre-training.
+            (needs batches), or an objective of ``scfm_scverse.training.objectives``. ``"auto"`` takes cell types where
+            there are labels, else pre-training.
         optimizer, lr
             See :class:`scfm_scverse.training.TrainSettings`.
         batch_size
