@@ -77,6 +77,13 @@ def test_mistakes_in_the_file_are_one_line(scfm: Scfm, labelled: Path, change: t
     assert not (labelled / "run").exists()
 
 
+def test_a_label_can_stand_for_none(scfm: Scfm, labelled: Path) -> None:
+    text = SMALL.replace("before", "scfm-mini").replace("holdout_key", 'unlabeled_category = "B cell"\nholdout_key')
+    result = scfm("finetune", describe(labelled, text))
+    assert result.exit_code == 1
+    assert "Found 1 classes of cells" in result.stderr
+
+
 def test_example_of_the_help_is_a_training(scfm: Scfm, tmp_path: Path) -> None:
     shown = scfm("finetune", "--help").stdout
     assert all(line.strip() in shown for line in FINETUNE.splitlines())

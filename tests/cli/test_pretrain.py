@@ -12,6 +12,7 @@ from anndata import AnnData
 from typer.testing import Result
 
 import scfm_scverse as scfm_package
+from scfm_scverse._errors import InputError
 from scfm_scverse.cli._cells import read_files
 from scfm_scverse.cli._training_file import PRETRAIN, read_training
 from scfm_scverse.io.blocks import take_rows
@@ -94,6 +95,31 @@ def test_several_files_are_joined_by_the_names_of_genes(tmp_path: Path) -> None:
     found = take_rows(joined.X, rows).toarray()
     place = joined.var_names.get_indexer(one.var_names)
     np.testing.assert_array_equal(found[:, place], expected[rows])
+
+
+def test_files_on_different_scales_are_not_joined(tmp_path: Path) -> None:
+    one, two = small_counts(10), small_counts(7, seed=1)
+    two.X = two.X.log1p()
+    for adata, name in ((one, "one.h5ad"), (two, "two.h5ad")):
+        write_adata(adata, tmp_path / name)
+    told = r"Found linear values in one\.h5ad and logarithms \(base 2\.72\) in two\.h5ad"
+    with pytest.raises(InputError, match=told):
+        read_files([tmp_path / "one.h5ad", tmp_path / "two.h5ad"])
+
+
+@pytest.mark.slow
+def test_a_linear_model_is_made_for_the_genes_of_the_data(scfm: Scfm, h5ad: Path, tmp_path: Path) -> None:
+    text = SMALL.replace('"scgpt"', '"scfm-mini"').replace("n_layers = 1\nn_heads = 2\n", "")
+    result = scfm("pretrain", describe(tmp_path, text))
+    assert result.exit_code == 0, result.stderr
+    assert scfm_package.models.load(tmp_path / "run" / "model").spec.genes[0].startswith("ENSG")
+
+
+def test_a_model_that_no_run_made_is_not_replaced(scfm: Scfm, h5ad: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    result = scfm("pretrain", describe(tmp_path, SMALL.replace('"run"', '"."')))
+    assert result.exit_code == 1
+    assert "model beside no run that made it; expected a free name" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,23 @@ def test_models_of_panels_tell_every_gene_that_they_know(architecture: str, size
     assert np.isfinite(told).all(axis=None)
     whole = model.get_normalized_expression(some, genes=["CD3D", "VIM"])
     np.testing.assert_allclose(told["VIM"], whole["VIM"].iloc[[2, 1]], atol=1e-5)
+
+
+def test_a_gene_of_two_names_is_told_under_both() -> None:
+    adata = two_types()
+    FoundationModel.setup_anndata(adata)
+    model = FoundationModel(adata, "scfm-latent", dim=16, n_layers=1, n_heads=2, n_latents=4, n_reads=1)
+    told = model.get_normalized_expression(genes=["CD3D", "VIM", "ENSG00000167286"])
+    assert np.isfinite(told).all(axis=None)
+    assert told["CD3D"].tolist() == told["ENSG00000167286"].tolist()
+
+
+def test_genes_of_the_data_are_found_where_they_were_set_up() -> None:
+    adata = two_types()
+    expected = FoundationModel.from_pretrained("scfm-mini").get_normalized_expression(adata)
+    adata.var["symbol"] = adata.var_names.to_numpy()
+    adata.var_names = [f"gene {name}" for name in adata.var_names]
+    FoundationModel.setup_anndata(adata, gene_symbols="symbol")
+    told = FoundationModel.from_pretrained("scfm-mini", adata).get_normalized_expression()
+    assert told.columns.tolist() == [f"gene {name}" for name in expected.columns]
+    np.testing.assert_array_equal(told, expected)

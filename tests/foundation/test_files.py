@@ -183,3 +183,20 @@ def test_a_model_without_data_is_saved_too(trained: FoundationModel, tmp_path: P
     back = FoundationModel.load(tmp_path / "model")
     assert back.cell_model.spec.id == trained.cell_model.spec.id
     assert back.adata is None
+
+
+def test_data_stay_set_up_as_they_were_for_a_saved_model(saved: Path) -> None:
+    adata = two_types()
+    adata.obs["half"] = np.where(np.arange(60) < 30, "first", "second")
+    FoundationModel.setup_anndata(adata, labels_key="half")
+    model = FoundationModel.from_pretrained(saved, adata)
+    assert model.registry["setup_args"]["labels_key"] == "half"
+    model.train(1, **FAST)
+    assert model.labels_ == ["first", "second"]
+
+
+def test_a_folder_with_another_manifest_is_not_replaced(trained: FoundationModel, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="which this class did not save"):
+        trained.save(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

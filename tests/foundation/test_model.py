@@ -338,3 +338,75 @@ def test_the_registry_can_be_seen(trained: FoundationModel, capsys: pytest.Captu
     assert "adata.obs['kind']" in shown
     assert "T/NK cell" in shown
     assert trained.registry["setup_args"]["labels_key"] == "kind"
+
+
+def test_cells_of_a_mudata_that_stand_in_another_order_are_refused() -> None:
+    from mudata import MuData, set_options
+
+    peaks = small_counts(60)
+    peaks.var_names = [f"peak {i}" for i in range(peaks.n_vars)]
+    with set_options(pull_on_update=False):
+        mdata = MuData({"atac": peaks, "rna": two_types()[::-1].copy()})
+    mdata.obs["kind"] = two_types().obs["kind"]
+    FoundationModel.setup_mudata(mdata, labels_key="kind")
+    with pytest.raises(InputError, match=r"modality 'rna' than in the MuData, or in another order"):
+        FoundationModel(mdata, "scgpt", **TINY)
+    with set_options(pull_on_update=False):
+        alike = mdata[mdata.mod["rna"].obs_names].copy()
+    FoundationModel.setup_mudata(alike, labels_key="kind")
+    cells = FoundationModel(alike, "scgpt", **TINY)._cells(alike, labelled=True)
+    assert cells.labels.tolist() == (alike.mod["rna"].obs["kind"] == "T/NK cell").astype(int).tolist()
+
+
+def test_a_training_that_fails_leaves_no_layer_frozen(tmp_path: Path) -> None:
+    model = tiny_foundation()
+    model.train(1, folder=tmp_path, **FAST)
+    with pytest.raises(InputError, match="resume=True"):
+        model.train(1, folder=tmp_path, n_frozen_layers=1, **FAST)
+    assert all(param.requires_grad for param in model.module.parameters())
+    with pytest.raises(InputError, match=r"frozen weights was 0 and is .*pass n_frozen_layers as it was"):
+        tiny_foundation().train(1, folder=tmp_path, resume=True, n_frozen_layers=1, **FAST)
+    with pytest.raises(InputError, match="n_frozen_layers=1 and lora_rank=2"):
+        model.train(1, n_frozen_layers=1, lora_rank=2, **FAST)
+
+
+def test_what_is_held_out_leaves_something_to_tell_apart() -> None:
+    model = tiny_foundation()
+    model.adata.obs["donor"] = model.adata.obs["kind"].astype(str)
+    with pytest.raises(InputError, match="Found 1 of 2 classes among the cells to learn from"):
+        model.train(1, holdout_key="donor", validation_size=0.5, **FAST)
+    model.adata.obs.loc[model.adata.obs_names[:20], "donor"] = None
+    with pytest.raises(InputError, match="holdout_key='donor' is missing in 20 cells"):
+        model.train(1, holdout_key="donor", **FAST)
+
+
+def test_classes_and_their_weights_are_those_of_the_data() -> None:
+    model = tiny_foundation()
+    with pytest.raises(InputError, match=r"Found CellTypes\(3\) for data of 2 labels; expected CellTypes\(2\)"):
+        model.train(1, objective=Joint(CellTypes(3)), **FAST)
+    with pytest.raises(InputError, match="class_weights='balance'; expected 'balanced'"):
+        model.train(1, class_weights="balance", **FAST)
+
+
+def test_a_head_that_a_training_left_unfinished_is_told(
+    trained: FoundationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata = two_types(seed=1)
+    adata.obs["kind"] = np.where(np.arange(60) < 20, "A new cell", adata.obs["kind"])
+    query = FoundationModel.load_query_data(adata, trained)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellTypes, "read", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            query.train(1, **FAST)
+    with pytest.raises(InputError, match="Found a head of 3 classes for 2 labels"):
+        query.predict()
+
+
+@pytest.mark.parametrize("verb", ["predict", "get_latent_representation", "get_normalized_expression"])
+def test_minibatches_of_no_cell_are_refused(trained: FoundationModel, verb: str) -> None:
+    with pytest.raises(InputError, match="batch_size=0; expected a whole number, 1 at least"):
+        getattr(trained, verb)(batch_size=0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scfm_scverse import FoundationModel
+from scfm_scverse._errors import InputError
 from scfm_scverse.foundation.objectives import PRETRAINING
 from scfm_scverse.training import objectives
 from support import FAST, tiny_foundation, two_types
@@ -60,3 +61,15 @@ def test_an_objective_of_ones_own_is_taken() -> None:
     model.train(1, objective=objectives.Joint(objectives.MaskedExpression(), objectives.CellTypes(2)), **FAST)
     assert {"train_cell_types", "train_expression"} <= set(model.history)
     assert model.labels_ == ["B cell", "T/NK cell"]
+
+
+def test_batches_that_were_never_learnt_are_told() -> None:
+    model = tiny_foundation(labels_key=None, batch_key="batch")
+    model.train(1, objective="integration", **FAST)
+    adata = two_types()
+    adata.obs.loc[adata.obs_names[:5], "batch"] = None
+    with pytest.raises(InputError, match="Found 5 cells of no batch"):
+        model.get_latent_representation(adata)
+    adata.obs["batch"] = "three"
+    with pytest.raises(InputError, match="Found 60 cells of a new batch"):
+        FoundationModel.load_query_data(adata, model).get_latent_representation()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scfm_scverse._errors import InputError
 from scfm_scverse.nn import Encoder, Spans
 from scfm_scverse.training import GaLoreAdamW, TrainSettings
 from scfm_scverse.training.lora import AdaptedLinear
@@ -129,3 +130,10 @@ def test_rate_rises_and_falls() -> None:
     assert rates[4] == 1
     assert all(one >= other for one, other in pairwise(rates[4:]))
     assert rates[-1] == pytest.approx(0.01)
+
+
+def test_thin_matrices_need_linear_layers_to_stand_beside() -> None:
+    network = nn.Sequential(nn.Embedding(4, 2), nn.Linear(2, 2))
+    with pytest.raises(InputError, match="Found lora_rank=2 for a network without linear layers"):
+        prepare_network(network, TrainSettings(lora_rank=2), heads=network[1].parameters())
+    assert network[0].weight.requires_grad

@@ -36,7 +36,7 @@ def read_files(
     FileError
         A file is missing or damaged.
     InputError
-        Two files have one name, or dask, which joins them, is not installed.
+        Two files have one name or values on different scales, or dask, which joins them, is not installed.
     """
     from ..io.files import read_adata
 
@@ -52,18 +52,22 @@ def read_files(
         raise InputError(msg)
     import anndata
 
-    parts = [
-        _as_one_of_several(read_adata(path, backed=True), layer, use_raw, gene_symbols, organism) for path in paths
-    ]
-    joined: AnnData = anndata.concat(
-        dict(zip(names, parts, strict=True)), join="outer", label=FILE_KEY, index_unique="-"
-    )
+    parts, scales = {}, {}
+    for path in paths:
+        found = _as_one_of_several(read_adata(path, backed=True), layer, use_raw, gene_symbols, organism)
+        parts[path.name], scales[found[1]] = found[0], path.name
+    if len(scales) > 1:
+        told = " and ".join(f"{scale} in {name}" for scale, name in scales.items())
+        msg = f"Found {told}; expected values on one scale: pass layer= or use_raw= that names the counts of all files."
+        raise InputError(msg)
+    joined: AnnData = anndata.concat(parts, join="outer", label=FILE_KEY, index_unique="-")
     return joined
 
 
 def _as_one_of_several(
     adata: AnnData, layer: str | None, use_raw: bool, gene_symbols: str | None, organism: Any
-) -> AnnData:
+) -> tuple[AnnData, str]:
+    """Return an AnnData of the genes of the human table, and the scale of its values."""
     from anndata import AnnData
 
     from ..genes import load_gene_table, names_and_hints, resolve_genes
@@ -77,7 +81,7 @@ def _as_one_of_several(
     one = AnnData(_lazy(values.matrix), obs=adata.obs)[:, kept].copy()
     one.var_names = table.symbol[rows[kept]]
     one.var["ensembl_id"] = table.ensembl[rows[kept]]
-    return one
+    return one, f"logarithms (base {values.base:.3g})" if values.kind == "log" else "linear values"
 
 
 def _lazy(matrix: Any) -> Any:

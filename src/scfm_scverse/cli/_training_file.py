@@ -54,7 +54,7 @@ _DATA = {
     "validation": "float",
 }
 _OF_PRETRAIN = {"genes": "str", "total_key": "str"}
-_OF_FINETUNE = {"labels_key": "str", "batch_key": "str"}
+_OF_FINETUNE = {"labels_key": "str", "batch_key": "str", "unlabeled_category": "str"}
 _TRAIN_OF_FINETUNE = {"class_weights": "str", "n_frozen_layers": "int"}
 
 

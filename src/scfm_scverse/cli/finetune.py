@@ -32,15 +32,17 @@ def finetune(
     with in_keys(asked.keys):
         from ..io.files import read_adata
 
-        adata = read_adata(asked.input[0])
+        adata = read_adata(asked.input[0], backed=True)
         groups_of(asked, adata)
         from ..foundation.model import FoundationModel
 
-        reading = {key: asked.data[key] for key in (*OF_VALUES, "labels_key", "batch_key") if key in asked.data}
+        keys = (*OF_VALUES, "labels_key", "batch_key", "unlabeled_category")
+        reading = {key: asked.data[key] for key in keys if key in asked.data}
+        no_weights = {"class_weights": None} if asked.train.get("class_weights") == "none" else {}
         FoundationModel.setup_anndata(adata, **reading)
         model = FoundationModel.from_pretrained(asked.model["checkpoint"], adata)
         model.train(
-            **{"seed": 0, **asked.train},
+            **{"seed": 0, **asked.train, **no_weights},
             objective="cell_type",
             validation_size=asked.data.get("validation", 0.1),
             holdout_key=asked.data.get("holdout_key"),

@@ -67,6 +67,10 @@ def require_output(asked: TrainingFile) -> None:
     if asked.output.exists() and not asked.output.is_dir():
         msg = f"Found the output {asked.output}, which is no folder; expected a folder or a free name."
         raise FileError(msg)
+    model = asked.output / "model"
+    if model.exists() and not (asked.output / "run.ckpt").exists():
+        msg = f"Found {model} beside no run that made it; expected a free name for the result: choose another output."
+        raise FileError(msg)
 
 
 def groups_of(asked: TrainingFile, adata: AnnData) -> pd.Series | None:
@@ -116,9 +120,9 @@ def _model(asked: TrainingFile, adata: AnnData, reading: dict[str, Any]) -> Cell
         return load(sizes["checkpoint"])
     architecture, genes = sizes.pop("architecture"), asked.data.get("genes", "data")
     if genes == "data":
-        from ..foundation.data import genes_to_model
+        from ..foundation.data import OF_ENSEMBL, genes_to_model
 
-        names = genes_to_model(adata, ensembl=architecture in {"geneformer", "scfm-latent"}, **reading)
+        names = genes_to_model(adata, ensembl=architecture in OF_ENSEMBL, **reading)
     else:
         names = _listed(asked.output.parent / genes)
     return create(architecture, names, **{"seed": asked.train.get("seed", 0)} | sizes)

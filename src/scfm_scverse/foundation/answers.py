@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError
+from .._query import check_batch_size
 from ..inference import encode_cells, encode_groups
 from ..inference.buckets import minibatches, token_budget
 from ..inference.device import choose_device, cpu_threads
@@ -44,6 +45,7 @@ def cell_vectors(
     model: CellModel, cells: Cells, rows: NDArray[np.int64], *, batch_size: int | None, device: str
 ) -> NDArray[np.float32]:
     """Vectors of cells as :func:`scfm_scverse.tl.embed` writes them, [n, d]; NaN for a cell without tokens."""
+    check_batch_size(batch_size)
     wanted, where = np.unique(rows, return_inverse=True)
     if reads_batches(model):
         out = np.full((len(wanted), model.spec.dim), np.nan, np.float32)
@@ -68,10 +70,18 @@ def class_probabilities(
     model: Trainable, cells: Cells, rows: NDArray[np.int64], *, n_classes: int, batch_size: int | None, device: str
 ) -> NDArray[np.float32]:
     """Probability of every class for chosen cells, [n, c]; NaN for a cell without tokens."""
+    check_batch_size(batch_size)
     wanted, where = np.unique(rows, return_inverse=True)
     out = np.full((len(wanted), n_classes), np.nan, np.float32)
     for at, seen, _ in passes(model, cells, wanted, batch_size=batch_size, device=device):
-        out[at] = model.class_logits(seen).float().softmax(1).cpu().numpy()
+        logits = model.class_logits(seen)
+        if logits.shape[1] != n_classes:
+            msg = (
+                f"Found a head of {logits.shape[1]} classes for {n_classes} labels, as a training leaves it that was "
+                'cut short; expected one that was trained to its end: call train(objective="cell_type") again.'
+            )
+            raise InputError(msg)
+        out[at] = logits.float().softmax(1).cpu().numpy()
     return out[where]
 
 
@@ -86,9 +96,8 @@ def passes(
     """
     import torch
 
-    if cells.batches is None and reads_batches(model):
-        msg = f"Found no batches of cells; {model.spec.name} was trained to tell them apart: obs needs their column."
-        raise InputError(msg)
+    if reads_batches(model):
+        _check_batches(model, None if cells.batches is None else cells.batches[rows])
     with _placed(model, device) as place, torch.inference_mode(), cpu_threads():
         budget = token_budget(model.spec.minibatch_tokens, place)
         for start, block in blocks_of(cells.matrix, rows):
@@ -99,6 +108,21 @@ def passes(
                 chosen = full[group]
                 batches = None if cells.batches is None else torch.from_numpy(cells.batches[at[chosen]]).to(place)
                 yield start + chosen, model.run(tokens.take(chosen), batches=batches), batches
+
+
+def _check_batches(model: Trainable, batches: NDArray[np.int64] | None) -> None:
+    """Stop where a network that tells batches apart could not tell those of the cells."""
+    if batches is None:
+        msg = f"Found no batches of cells; {model.spec.name} was trained to tell them apart: obs needs their column."
+        raise InputError(msg)
+    strange = {"no batch": batches < 0, "a new batch": batches >= cast(Any, model.network).config.n_batches}
+    for what, cells in strange.items():
+        if cells.any():
+            msg = (
+                f"Found {int(cells.sum()):,} cells of {what}; expected batches that {model.spec.name} was trained to "
+                'tell apart: train(objective="integration") on such cells first, or leave them out.'
+            )
+            raise InputError(msg)
 
 
 @contextmanager

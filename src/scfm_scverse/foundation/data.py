@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..models import CellModel
 
 Organism = Literal["human", "mouse"]
+OF_ENSEMBL = ("geneformer", "scfm-mini", "scfm-latent")  # architectures whose vocabulary is of Ensembl ids
 
 
 def read_cells(

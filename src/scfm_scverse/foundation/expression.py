@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError
-from ..genes import resolve_genes
+from .._query import check_batch_size
+from ..genes import names_and_hints, resolve_genes
 from ..inference import encode_groups
 from ..models import CellModel, GeneRows, Pass, Wanted
 from ..nn import Spans
@@ -19,6 +20,7 @@ from .data import Organism, blocks_of
 
 if TYPE_CHECKING:
     import torch
+    from anndata import AnnData
 
     from ..models.scfm_mini.network import MiniNetwork
     from ..models.scgpt.network import ScgptNetwork
@@ -26,23 +28,38 @@ if TYPE_CHECKING:
 AT_ONCE = 2**15  # pairs of a cell and a gene that are decoded together
 
 
-def positions_of(
-    model: CellModel, names: Sequence[str], *, measured: bool, organism: Organism | None
-) -> NDArray[np.int64]:
-    """Position of each gene in the vocabulary, -1 for one that is ``measured`` and not in it.
+def genes_to_tell(
+    model: CellModel,
+    adata: AnnData,
+    genes: Sequence[str] | None,
+    *,
+    use_raw: bool = False,
+    gene_symbols: str | None = None,
+    organism: Organism | None = None,
+    **_: object,
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of genes that are asked for, else of those of the data, and their positions in the vocabulary.
+
+    A gene of the data that is not in it has the position -1.
 
     Raises
     ------
     InputError
         A gene that was asked for is not in it.
     """
+    if genes is None:
+        var = adata.raw.var if use_raw else adata.var
+        symbols, ids = names_and_hints(var, gene_symbols)
+        match = resolve_genes(symbols, ids=ids, organism=organism)
+        return var.index.tolist(), model.positions(match, ids).astype(np.int64)
+    names = list(genes)
     found = model.positions(resolve_genes(names, organism=organism), None).astype(np.int64)
-    if not measured and (found < 0).any():
+    if (found < 0).any():
         strange = [name for name, at in zip(names, found, strict=True) if at < 0]
         more = f" and {len(strange) - 1} more" if strange[1:] else ""
         msg = f"Found the gene {strange[0]!r}{more}, unknown to {model.spec.name}; expected genes of its vocabulary."
         raise InputError(msg)
-    return found
+    return names, found
 
 
 def expression(
@@ -56,6 +73,8 @@ def expression(
 ) -> NDArray[np.float32]:
     """Expression of genes, given by position in the vocabulary, in chosen cells, [n, k]; NaN for one without tokens.
 
+    A gene may be asked for under several names.
+
     Raises
     ------
     InputError
@@ -67,14 +86,16 @@ def expression(
             "'gene', scGPT or scfm-mini."
         )
         raise InputError(msg)
+    check_batch_size(batch_size)
     wanted, where = np.unique(rows, return_inverse=True)
+    genes, named = np.unique(genes, return_inverse=True)
     out = np.full((len(wanted), len(genes)), np.nan, np.float32)
     ways: dict[str, Callable[..., torch.Tensor]] = {"scGPT": _of_scgpt, "scfm-mini": _of_mini}
     of_vectors = ways.get(model.spec.name)
     if of_vectors is not None:
         for at, seen, batches in passes(trainable(model), cells, wanted, batch_size=batch_size, device=device):
             out[at] = of_vectors(cast("Any", model).network, seen, batches, genes).cpu().numpy()
-        return out[where]
+        return out[where][:, named]
     place = np.full(len(model.spec.genes), -1)
     place[genes] = np.arange(len(genes))
     groups = encode_groups(
@@ -91,7 +112,7 @@ def expression(
         told = cast("GeneRows", answer.expression)
         to = place[told.gene.cpu().numpy()]
         out[at[told.cell.cpu().numpy()[to >= 0]], to[to >= 0]] = told.values.float().cpu().numpy()[to >= 0]
-    return out[where]
+    return out[where][:, named]
 
 
 def _of_scgpt(

@@ -54,7 +54,7 @@ def write_folder(folder: Path, model: Trainable, saved: Saved, *, overwrite: boo
     FileError
         The folder cannot be written.
     """
-    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
+    if folder.exists() and not (overwrite and is_saved(folder)):
         what = "which this class did not save: remove it first" if overwrite else "pass overwrite=True to replace it"
         msg = f"{folder} exists; expected a new folder, {what}."
         raise InputError(msg)

@@ -20,11 +20,11 @@ from ..models import create, load
 from ..training.cells import Cells
 from ..training.settings import OptimizerName
 from .answers import cell_vectors, class_probabilities, reads_batches, trainable
-from .data import chosen_rows, genes_to_model, read_cells
-from .expression import expression, positions_of
+from .data import OF_ENSEMBL, chosen_rows, genes_to_model, read_cells
+from .expression import expression, genes_to_tell
 from .files import Saved, is_saved, read_folder, write_folder
 from .objectives import ObjectiveName
-from .registered import of_genes
+from .registered import of_genes, require_same_batches
 from .run import by_epoch, continued, train_cells
 from .setup import SetUp, seed_of_scvi
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from ..models import CellModel
     from ..training.objectives import Objective
-
-OF_ENSEMBL = ("geneformer", "scfm-mini", "scfm-latent")  # architectures whose vocabulary is of Ensembl ids
 
 
 class FoundationModel(SetUp):
@@ -109,12 +107,17 @@ class FoundationModel(SetUp):
             Name of a model, path of a checkpoint as its authors release it or of a folder that :meth:`save` wrote, or
             a loaded model. It is copied: training leaves the original as it is.
         adata
-            Data that were set up, to train on; to embed cells none are needed.
+            Data that were set up, to train on, and stay set up as they are; to embed cells none are needed.
         **options
             Of the checkpoint's family, see :func:`scfm_scverse.models.load`.
         """
         if isinstance(model, str | Path) and is_saved(Path(model)):
-            return cls.load(model, adata)
+            saved = read_folder(Path(model))
+            made = cls(adata, saved.model, registry=saved.registry)
+            if adata is not None and reads_batches(saved.model):
+                require_same_batches(made.registry_, saved.registry)
+            made._take(saved.labels, saved.history)
+            return made
         loaded = load(model, **options) if isinstance(model, str | Path) else chosen_model(model)
         return cls(adata, deepcopy(loaded))
 
@@ -151,7 +154,7 @@ class FoundationModel(SetUp):
         validation_size
             Share of the cells that the loss is validated on; they are not learnt from. 0 for none.
         holdout_key
-            Column of ``obs``, of donors say, whose groups are validated on as a whole.
+            Column of ``obs``, of donors say, whose groups are validated on as a whole; every cell has one.
         class_weights
             ``"balanced"`` lets every label count the same, ``None`` every cell.
         n_frozen_layers
@@ -256,14 +259,12 @@ class FoundationModel(SetUp):
             The model tells no expression, or does not know a gene.
         """
         data = self._data(adata)
-        names = self._registered.rna(data).var_names.tolist() if genes is None else list(genes)
-        where = positions_of(
-            self.cell_model, names, measured=genes is None, organism=self._registered.reading.get("organism")
-        )
+        told = self._registered
+        names, where = genes_to_tell(self.cell_model, told.rna(data), genes, **told.reading)
         kept, rows = where >= 0, chosen_rows(data.n_obs, indices)
         cells = self._cells(data)
-        told = expression(self.cell_model, cells, rows, where[kept], batch_size=batch_size, device=device)
-        return pd.DataFrame(told, data.obs_names[rows], np.array(names)[kept])
+        values = expression(self.cell_model, cells, rows, where[kept], batch_size=batch_size, device=device)
+        return pd.DataFrame(values, data.obs_names[rows], np.array(names)[kept])
 
     def predict(
         self,

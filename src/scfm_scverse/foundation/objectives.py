@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError
+from .._logging import say
 from ..training import objectives
 from ..training.objectives import CellTypes, Joint, Objective, Reading, balanced_weights, integration
 
@@ -66,7 +67,11 @@ def make_objective(
         if labels is None or n_classes < 2:
             msg = f"Found {n_classes} classes of cells; expected two at least: pass labels_key= to setup_anndata."
             raise InputError(msg)
-        weights = balanced_weights(labels, n_classes) if class_weights == "balanced" else None
+        if class_weights not in {"balanced", None}:
+            msg = f"Found class_weights={class_weights!r}; expected 'balanced', or None for none."
+            raise InputError(msg)
+        _check_learnt(len(np.unique(labels[labels >= 0])), n_classes)
+        weights = None if class_weights is None else balanced_weights(labels, n_classes)
         kind = _SameCellTypes if keeps_head else CellTypes
         return Joint(kind(n_classes, class_weights=weights, seed=seed))
     if name == "pretraining":
@@ -97,6 +102,37 @@ def _pretraining(model: Trainable) -> Objective:
     return Joint(made) if isinstance(made, Reading) else made
 
 
+def _check_learnt(n_learnt: int, n_classes: int) -> None:
+    """See that there are classes to tell apart in what is left to learn from."""
+    if n_learnt < 2:
+        msg = (
+            f"Found {n_learnt} of {n_classes} classes among the cells to learn from, the others are all held out; "
+            "expected two at least: pass another holdout_key= or a smaller validation_size=."
+        )
+        raise InputError(msg)
+    if n_learnt < n_classes:
+        say(f"{n_classes - n_learnt} of {n_classes} classes have no cell to learn from and will not be told")
+
+
 def tells_classes(objective: Objective) -> bool:
     """Whether a head of classes is trained."""
-    return any(isinstance(part, CellTypes) for part in getattr(objective, "parts", (objective,)))
+    return bool(_heads(objective))
+
+
+def check_classes(objective: Objective, n_classes: int) -> None:
+    """Stop where an objective tells other classes apart than the data have.
+
+    Raises
+    ------
+    InputError
+        There are more of them, or fewer.
+    """
+    for part in _heads(objective):
+        if part.n_classes != n_classes:
+            expected = f"CellTypes({n_classes})" if n_classes else "labels: pass labels_key= to setup_anndata"
+            msg = f"Found CellTypes({part.n_classes}) for data of {n_classes} labels; expected {expected}."
+            raise InputError(msg)
+
+
+def _heads(objective: Objective) -> list[CellTypes]:
+    return [part for part in getattr(objective, "parts", (objective,)) if isinstance(part, CellTypes)]

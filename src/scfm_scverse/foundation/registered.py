@@ -48,9 +48,7 @@ class Registered:
 
     def rna(self, data: AnnData | MuData) -> AnnData:
         """The AnnData that is read: of a MuData, one modality."""
-        modality = self.args.get("modalities", {"rna_layer": "rna"})["rna_layer"]
-        found: AnnData = data.mod[modality] if hasattr(data, "mod") else data
-        return found
+        return _modality(data, self.args.get("modalities", {"rna_layer": "rna"})["rna_layer"])
 
     def names(self, field: Field) -> list[Any]:
         """Names of the labels or batches; none where no column was registered."""
@@ -63,8 +61,7 @@ class Registered:
     def obs(self, data: AnnData | MuData, field: Field) -> pd.DataFrame:
         """The table of cells where the column of a field is to be."""
         modality = self.args.get("modalities", {}).get(_ARGUMENTS[field])
-        whole: Any = data
-        table: pd.DataFrame = whole.mod[modality].obs if modality is not None and hasattr(data, "mod") else whole.obs
+        table: pd.DataFrame = (data if modality is None else _modality(data, modality)).obs
         return table
 
     def numbers(self, data: AnnData | MuData, field: Field) -> NDArray[np.int64] | None:
@@ -102,6 +99,48 @@ class Registered:
                 return found
         msg = f"holdout_key={key!r} is not in obs; its columns are {', '.join(map(repr, data.obs))}."
         raise MissingKeyError(msg)
+
+
+def _modality(data: AnnData | MuData, name: str) -> AnnData:
+    """Return one modality of a MuData; an AnnData is its own.
+
+    Raises
+    ------
+    MissingKeyError
+        There is none of that name.
+    InputError
+        Its cells are not those of the MuData in their order, so that rows of the two cannot be told apart.
+    """
+    if not hasattr(data, "mod"):
+        return data
+    if name not in data.mod:
+        msg = f"Found no modality {name!r}; expected it beside {', '.join(map(repr, data.mod))}."
+        raise MissingKeyError(msg)
+    found: AnnData = data.mod[name]
+    if not found.obs_names.equals(data.obs_names):
+        msg = (
+            f"Found other cells in the modality {name!r} than in the MuData, or in another order; expected the same: "
+            f"data = data[data.mod[{name!r}].obs_names].copy() takes those of the modality."
+        )
+        raise InputError(msg)
+    return found
+
+
+def require_same_batches(registry: dict[str, Any], before: dict[str, Any]) -> None:
+    """Stop where a model that tells batches apart would take those of its data for others.
+
+    Raises
+    ------
+    InputError
+        The batches are others, or in another order.
+    """
+    now, known = (Registered(one).names("batch") for one in (registry, before))
+    if now != known:
+        msg = (
+            f"Found the batches {', '.join(map(repr, now[:8])) or 'none'}; expected those that the model tells apart, "
+            f"{', '.join(map(repr, known[:8]))}: FoundationModel.load and load_query_data set data up alike."
+        )
+        raise InputError(msg)
 
 
 def without(column: pd.Series, missing: object) -> pd.Series:

@@ -21,7 +21,7 @@ from ..training.objectives import freeze_layers
 from ..training.settings import TrainSettings
 from ..training.split import split_cells
 from .answers import class_probabilities
-from .objectives import make_objective, tells_classes
+from .objectives import check_classes, make_objective, tells_classes
 
 if TYPE_CHECKING:
     from ..training.objectives import Objective
@@ -93,7 +93,7 @@ def train_cells(
     if objective == "cell_type" and cells.labels is not None:
         rows = np.flatnonzero(cells.labels >= 0)
     chosen = train_settings(settings, n_cells=len(rows))
-    unit = None if groups is None else groups.astype("category").cat.codes.to_numpy()[rows]
+    unit = None if groups is None else _numbered(groups.iloc[rows])
     learnt, held = (rows[part] for part in split_cells(len(rows), share=validation_size, groups=unit, seed=chosen.seed))
     if isinstance(objective, str):
         objective = make_objective(
@@ -106,11 +106,10 @@ def train_cells(
             seed=chosen.seed,
             keeps_head=keeps_head,
         )
-    if n_frozen_layers is not None:
-        freeze_layers(model, n_frozen_layers)
+    check_classes(objective, n_classes)
     from ..training.run import fit
 
-    with _naming_cells(names):
+    with _frozen(model, n_frozen_layers, chosen), _naming_cells(names):
         table = fit(
             model,
             objective,
@@ -121,8 +120,37 @@ def train_cells(
             resume=resume,
         )
     trained = Trained(table, learnt, held, tells_classes(objective))
-    say(_told(model, cells, trained, n_classes, perf_counter() - started))
+    say(_told(model, cells, trained, n_classes, perf_counter() - started, device=chosen.device))
     return trained
+
+
+def _numbered(groups: pd.Series) -> NDArray[np.integer]:
+    """Number the groups of cells; one that is missing may be any of those that are held out."""
+    missing = int(groups.isna().sum())
+    if missing:
+        msg = (
+            f"holdout_key={groups.name!r} is missing in {missing:,} cells; expected a group for every cell: leave such "
+            "cells out, or give them a name."
+        )
+        raise InputError(msg)
+    return groups.astype("category").cat.codes.to_numpy()
+
+
+@contextmanager
+def _frozen(model: Trainable, n_layers: int | None, settings: TrainSettings) -> Iterator[None]:
+    """Freeze layers inside the block, however it ends."""
+    if n_layers is not None and settings.lora_rank is not None:
+        msg = (
+            f"Found n_frozen_layers={n_layers} and lora_rank={settings.lora_rank}, which freezes all layers and trains "
+            "beside them; expected one of the two."
+        )
+        raise InputError(msg)
+    try:
+        if n_layers is not None:
+            freeze_layers(model, n_layers)
+        yield
+    finally:
+        model.network.requires_grad_()
 
 
 @contextmanager
@@ -160,17 +188,18 @@ def train_settings(told: dict[str, Any], *, n_cells: int) -> TrainSettings:
     return TrainSettings(**{name: one for name, one in told.items() if one is not None or known[name] is None})
 
 
-def _told(model: Trainable, cells: Cells, trained: Trained, n_classes: int, seconds: float) -> str:
+def _told(model: Trainable, cells: Cells, trained: Trained, n_classes: int, seconds: float, *, device: str) -> str:
     table, held = trained.table, trained.held
     told = f"trained {model.spec.name} on {len(trained.learnt):,} cells"
     told += f" of {n_classes} classes" if trained.tells_classes else ""
     told += f", {table['epoch'].max() + 1:.0f} epochs, {seconds / 60:.1f} min"
     if "validation_loss" in table:
         told += f"; validation loss {table['validation_loss'].min():.3g} on {len(held):,} other cells"
-    if trained.tells_classes and len(held) and cells.labels is not None:
-        rows = held[cells.labels[held] >= 0]
-        guess = class_probabilities(model, cells, rows, n_classes=n_classes, batch_size=None, device="auto")
-        told += f", {np.mean(guess.argmax(1) == cells.labels[rows]):.1%} of their labels right"
+    rows = held if cells.labels is None else held[cells.labels[held] >= 0]
+    if trained.tells_classes and len(rows) and cells.labels is not None:
+        guess = class_probabilities(model, cells, rows, n_classes=n_classes, batch_size=None, device=device)
+        right = (guess.argmax(1) == cells.labels[rows]) & np.isfinite(guess[:, 0])
+        told += f", {np.mean(right):.1%} of their labels right"
     return told
 
 

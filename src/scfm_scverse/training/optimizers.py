@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._errors import InputError
 from ..nn import set_recompute
 from .galore import GaLoreAdamW
 from .groups import galore_param_groups
@@ -57,6 +58,9 @@ def _adapt(network: nn.Module, settings: TrainSettings, heads: set[int]) -> None
     """Put thin matrices beside the linear layers, those of heads apart."""
     layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     inner = [name for name in layers if id(network.get_submodule(name).weight) not in heads]
+    if not inner:
+        msg = f"Found lora_rank={settings.lora_rank} for a network without linear layers; expected lora_rank=None."
+        raise InputError(msg)
     add_lora(network, settings.lora_rank or 0, names=f"^({'|'.join(map(re.escape, inner))})$", seed=settings.seed)
     for param in network.parameters():
         if id(param) in heads:

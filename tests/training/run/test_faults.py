@@ -120,3 +120,18 @@ def test_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(
     assert signal.getsignal(signal.SIGINT) is handler
     assert "run.ckpt holds the run up to step 3: with resume=True" in caplog.text
     assert not model.network.training
+
+
+def test_ctrl_c_behind_the_end_is_no_other_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scfm_scverse.training.run.board.Board.on_train_end", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, max_epochs=1)
+    assert "stopped" not in caplog.text
+    _, history = run(tmp_path, max_epochs=1, resume=True)
+    assert len(history) == 4

@@ -26,6 +26,7 @@ _FREE = ("checkpoint_every", "device")  # settings that change no number, or non
 _SAMPLE = 256  # cells that stand for all the values of a data set
 _ADVICE = {
     "model": "load or make it as it was",
+    "frozen weights": "pass n_frozen_layers as it was",
     "objective": "pass the same",
     "cells to train on": "pass the same, in the same order",
     "cells to validate on": "pass the same, in the same order",
@@ -43,6 +44,7 @@ def made_from(
     options = {name: _told(value) for name, value in asdict(settings).items() if name not in _FREE}
     return {
         "model": model.spec.id,
+        "frozen weights": f"{sum(param.numel() for param in model.network.parameters() if not param.requires_grad):,}",
         "objective": _told(objective),
         "cells to train on": _data(training),
         "cells to validate on": "none" if validation is None else _data(validation),
@@ -83,6 +85,8 @@ def leave_run(folder: Path, model_id: str) -> None:
     if not (folder / CHECKPOINT).exists():
         return
     step = read_tensors(folder / CHECKPOINT).get("global_step")
+    if step is None:  # the run was over
+        return
     try:
         (folder / LEFT).write_text(model_id, encoding="utf-8")
     finally:
