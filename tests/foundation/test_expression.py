@@ -58,7 +58,7 @@ def test_scfm_mini_tells_genes_that_were_not_measured() -> None:
 
 def test_scgpt_tells_genes_from_the_vector_of_the_cell(trained: FoundationModel) -> None:
     adata = two_types(seed=1)[:4]
-    told = trained.get_normalized_expression(adata, ["CD3D", "LYZ"])
+    told = trained.get_normalized_expression(adata, genes=["CD3D", "LYZ"])
     network = trained.module
     names = trained.cell_model.spec.genes.tolist()
     cells = read_cells(adata, trained.cell_model)

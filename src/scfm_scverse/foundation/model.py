@@ -232,10 +232,10 @@ class FoundationModel(SetUp):
     def get_normalized_expression(
         self,
         adata: AnnData | MuData | None = None,
-        genes: Sequence[str] | None = None,
         indices: Any = None,
-        batch_size: int | None = None,
         *,
+        genes: Sequence[str] | None = None,
+        batch_size: int | None = None,
         device: str = "auto",
     ) -> pd.DataFrame:
         """Return the expression that the model tells of genes, in the units that it was trained on.
@@ -354,7 +354,7 @@ class FoundationModel(SetUp):
         return model
 
     @classmethod
-    def load_query_data(cls, adata: AnnData | MuData, reference: str | Path | FoundationModel) -> FoundationModel:
+    def load_query_data(cls, adata: AnnData | MuData, reference_model: str | Path | FoundationModel) -> FoundationModel:
         """Take a trained model on to new data, whose batches and labels may be new.
 
         All its weights stay trainable; ``lora_rank`` of :meth:`train` leaves them and trains beside them. Where the
@@ -365,15 +365,15 @@ class FoundationModel(SetUp):
         ----------
         adata
             The new data, set up here as those of the reference were.
-        reference
+        reference_model
             A trained model, which is copied, or the folder where it was saved.
         """
-        if not isinstance(reference, FoundationModel):
-            reference = cls.load(reference)
-        cls._set_up_alike(adata, reference.registry_, extend_categories=True)
-        model = cls(adata, deepcopy(reference.cell_model))
-        model._take(reference.labels_, None)
-        say(f"new in these data: {model._registered.new_beside(reference._registered)}")
+        if not isinstance(reference_model, FoundationModel):
+            reference_model = cls.load(reference_model)
+        cls._set_up_alike(adata, reference_model.registry_, extend_categories=True)
+        model = cls(adata, deepcopy(reference_model.cell_model))
+        model._take(reference_model.labels_, None)
+        say(f"new in these data: {model._registered.new_beside(reference_model._registered)}")
         say(f"all weights of {model.cell_model.spec.name} stay trainable; train(lora_rank=) leaves them as they are")
         return model
 
