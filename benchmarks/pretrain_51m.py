@@ -1,6 +1,6 @@
 """Pre-train a model of scGPT's published size on a machine with two cores, and watch its memory.
 
-    python benchmarks/pretrain_51m.py [--shared ../shared] [--folder pretrain_51m] [--steps 60]
+    python benchmarks/pretrain_51m.py [--shared ../shared] [--folder pretrain_51m] [--steps 40]
 
 51 million weights, 60,697 tokens of its own vocabulary, by GaLore with recomputed layers, through ``scfm pretrain`` on
 blood cells of six studies in a file on disk. Run again, it goes on where it stopped. Writes the configuration, the
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--folder", type=Path, default=Path("pretrain_51m"))
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
     arguments = parser.parse_args()
     arguments.folder.mkdir(exist_ok=True)
     prepare(arguments.shared, arguments.folder, arguments.steps)

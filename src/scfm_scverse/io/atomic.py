@@ -15,6 +15,7 @@ from typing import Any, Literal
 from .._errors import FileError
 
 _TRIES = 40  # of removing a folder, 2 s in all
+_SETTLING = 0.2  # seconds in which threads of zarr, after a failure, may begin more files
 _KEPT = 2**20  # bytes of a write that is kept after a failure; the tables of HDF5 are far smaller
 
 
@@ -35,6 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             _to_disk(temporary)
             _put(temporary, path)
+        except BaseException:
+            time.sleep(_SETTLING)
+            raise
         finally:
             _remove(folder)
     except OSError as error:
