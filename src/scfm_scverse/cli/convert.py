@@ -20,15 +20,6 @@ _PICKLES = (".pkl", ".pickle")
 _TABLES = (".json", ".tsv", ".txt", ".csv")
 _MOST_TABLE = 32 * 2**20
 
-# Model -> the files beside its weights that it reads. A folder may hold the files of several models.
-_GENES = ("*gene_index*.tsv", "genes.tsv", "genes.txt")
-_BESIDE = {
-    "scGPT": ("args.json", "vocab.json"),
-    "Geneformer": ("config.json",),
-    "scFoundation": _GENES,
-    "scBERT": (*_GENES, "label_dict"),
-}
-
 
 def convert(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of a checkpoint, or a pickle.")],
@@ -117,7 +108,16 @@ def _convert_files(path: Path, model: CellModel, folder: Path) -> dict[str, str]
 
 
 def _files_beside(path: Path, model: CellModel) -> list[Path]:
-    patterns = _BESIDE[model.spec.name.partition("-")[0]]
+    from ..models.panel import BESIDE
+
+    # Model -> the files beside its weights that it reads. A folder may hold the files of several models.
+    read = {
+        "scGPT": ("args.json", "vocab.json"),
+        "Geneformer": ("config.json",),
+        "scFoundation": BESIDE,
+        "scBERT": (*BESIDE, "label_dict"),
+    }
+    patterns = read[model.spec.name.partition("-")[0]]
     return sorted({file for pattern in patterns for file in path.parent.glob(pattern)})
 
 

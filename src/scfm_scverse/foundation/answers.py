@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from .._query import check_batch_size
 from ..inference import encode_cells, encode_groups
-from ..inference.buckets import minibatches, token_budget
+from ..inference.buckets import token_budget
 from ..inference.device import choose_device, cpu_threads
-from ..models import CellModel, Pass, Trainable, Wanted
+from ..inference.run import token_groups
+from ..models import CellModel, Encoded, Pass, Trainable, Wanted
 from ..training.cells import Cells
 from .data import blocks_of
 
@@ -53,17 +54,24 @@ def cell_vectors(
             vectors = seen.cell.float()
             out[at] = (vectors / vectors.norm(dim=1, keepdim=True)).cpu().numpy()
         return out[where]
-    groups = encode_groups(
-        blocks_of(cells.matrix, wanted),
-        len(wanted),
+    groups = encoded(model, cells, wanted, Wanted(), batch_size=batch_size, device=device)
+    return encode_cells(groups, len(wanted), model.spec.dim)[where]
+
+
+def encoded(
+    model: CellModel, cells: Cells, rows: NDArray[np.int64], want: Wanted, *, batch_size: int | None, device: str
+) -> Iterator[tuple[NDArray[np.int64], Encoded]]:
+    """Yield what a model says of chosen cells, ascending: positions among ``rows``, and the answer."""
+    return encode_groups(
+        blocks_of(cells.matrix, rows),
+        len(rows),
         model=model,
         tokenize=cells.tokenize,
-        want=Wanted(),
+        want=want,
         batch_size=batch_size,
         device=device,
-        totals=None if cells.totals is None else cells.totals[wanted],
+        totals=None if cells.totals is None else cells.totals[rows],
     )
-    return encode_cells(groups, len(wanted), model.spec.dim)[where]
 
 
 def class_probabilities(
@@ -99,15 +107,16 @@ def passes(
     if reads_batches(model):
         _check_batches(model, None if cells.batches is None else cells.batches[rows])
     with _placed(model, device) as place, torch.inference_mode(), cpu_threads():
-        budget = token_budget(model.spec.minibatch_tokens, place)
-        for start, block in blocks_of(cells.matrix, rows):
-            at = rows[start : start + block.shape[0]]
-            tokens = cells.tokenize(block) if cells.totals is None else cells.tokenize(block, cells.totals[at])
-            full = np.flatnonzero(tokens.lengths)
-            for group in minibatches(tokens.lengths[full], token_budget=budget, batch_size=batch_size):
-                chosen = full[group]
-                batches = None if cells.batches is None else torch.from_numpy(cells.batches[at[chosen]]).to(place)
-                yield start + chosen, model.run(tokens.take(chosen), batches=batches), batches
+        groups = token_groups(
+            blocks_of(cells.matrix, rows),
+            cells.tokenize,
+            token_budget=token_budget(model.spec.minibatch_tokens, place),
+            batch_size=batch_size,
+            totals=None if cells.totals is None else cells.totals[rows],
+        )
+        for at, tokens in groups:
+            batches = None if cells.batches is None else torch.from_numpy(cells.batches[rows[at]]).to(place)
+            yield at, model.run(tokens, batches=batches), batches
 
 
 def _check_batches(model: Trainable, batches: NDArray[np.int64] | None) -> None:

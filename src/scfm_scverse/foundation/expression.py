@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from .._query import check_batch_size
 from ..genes import names_and_hints, resolve_genes
-from ..inference import encode_groups
 from ..models import CellModel, GeneRows, Pass, Wanted
 from ..nn import Spans
 from ..training.cells import Cells
-from .answers import passes, trainable
-from .data import Organism, blocks_of
+from .answers import encoded, passes, trainable
+from .data import Organism
 
 if TYPE_CHECKING:
     import torch
@@ -98,17 +97,8 @@ def expression(
         return out[where][:, named]
     place = np.full(len(model.spec.genes), -1)
     place[genes] = np.arange(len(genes))
-    groups = encode_groups(
-        blocks_of(cells.matrix, wanted),
-        len(wanted),
-        model=model,
-        tokenize=cells.tokenize,
-        want=Wanted(frozenset({"expression"})),
-        batch_size=batch_size,
-        device=device,
-        totals=None if cells.totals is None else cells.totals[wanted],
-    )
-    for at, answer in groups:
+    want = Wanted(frozenset({"expression"}))
+    for at, answer in encoded(model, cells, wanted, want, batch_size=batch_size, device=device):
         told = cast("GeneRows", answer.expression)
         to = place[told.gene.cpu().numpy()]
         out[at[told.cell.cpu().numpy()[to >= 0]], to[to >= 0]] = told.values.float().cpu().numpy()[to >= 0]

@@ -62,19 +62,52 @@ def encode_groups(
     budget = token_budget(model.spec.minibatch_tokens, where)
     total = n_cells if done is None else n_cells - int(done.sum())
     with cpu_threads(), progress_bar(total, unit="cell", label=f"running {model.spec.name}") as advance:
-        for first, block in blocks:
-            n = block.shape[0]
-            left = np.ones(n, bool) if done is None else ~done[first : first + n]
-            n_left = int(left.sum())
-            if n_left:
-                tokens = tokenize(block) if totals is None else tokenize(block, totals[first : first + n])
-                left &= tokens.lengths > 0
-                cells = np.flatnonzero(left)
-                for group in minibatches(tokens.lengths[cells], token_budget=budget, batch_size=batch_size):
-                    chosen = cells[group]
-                    yield first + chosen, model.encode(tokens.take(chosen), want, device=where, dtype=precision)
-                    advance(len(chosen))
-                advance(n_left - len(cells))
+        groups = token_groups(
+            blocks, tokenize, token_budget=budget, batch_size=batch_size, done=done, totals=totals, left_out=advance
+        )
+        for cells, tokens in groups:
+            yield cells, model.encode(tokens, want, device=where, dtype=precision)
+            advance(len(cells))
+
+
+def token_groups(
+    blocks: Iterable[tuple[int, sp.csr_matrix]],
+    tokenize: Callable[..., Tokens],
+    *,
+    token_budget: int,
+    batch_size: int | None,
+    done: NDArray[np.bool_] | None = None,
+    totals: NDArray[np.float64] | None = None,
+    left_out: Callable[[int], object] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Tokens]]:
+    """Tokenise blocks and cut each into minibatches of cells of like length.
+
+    Parameters
+    ----------
+    blocks, tokenize, batch_size, done, totals
+        As in :func:`encode_groups`.
+    token_budget
+        Tokens of a minibatch.
+    left_out
+        Is told, block by block, how many cells have no tokens.
+
+    Yields
+    ------
+    Positions of the cells of a minibatch, [b], and their tokens, one at least in each cell.
+    """
+    for first, block in blocks:
+        n = block.shape[0]
+        left = np.ones(n, bool) if done is None else ~done[first : first + n]
+        n_left = int(left.sum())
+        if n_left:
+            tokens = tokenize(block) if totals is None else tokenize(block, totals[first : first + n])
+            left &= tokens.lengths > 0
+            cells = np.flatnonzero(left)
+            for group in minibatches(tokens.lengths[cells], token_budget=token_budget, batch_size=batch_size):
+                chosen = cells[group]
+                yield first + chosen, tokens.take(chosen)
+            if left_out is not None:
+                left_out(n_left - len(cells))
 
 
 def encode_cells(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._errors import CheckpointError
 from .._logging import say
 
-_BESIDE = ("*gene_index*.tsv", "genes.tsv", "genes.txt")  # the first as scFoundation's authors call theirs
+BESIDE = ("*gene_index*.tsv", "genes.tsv", "genes.txt")  # the first as scFoundation's authors call theirs
 
 
 def read_panel(package: str, path: Path, n_genes: int, given: str | Path | Sequence[str] | None) -> NDArray[np.str_]:
@@ -42,7 +42,7 @@ def read_panel(package: str, path: Path, n_genes: int, given: str | Path | Seque
     if given is not None:
         return _checked(_read_file(Path(given)), n_genes, str(given))
     others = []
-    for table in (table for pattern in _BESIDE for table in sorted(path.parent.glob(pattern))):
+    for table in (table for pattern in BESIDE for table in sorted(path.parent.glob(pattern))):
         names = _read_file(table)
         if len(names) == n_genes:
             return _checked(names, n_genes, str(table))

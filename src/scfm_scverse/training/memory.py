@@ -17,7 +17,7 @@ from .._errors import InputError
 from ..models.base import Columns
 from .batch import Batch
 from .live import Live, bytes_of
-from .optimizers import make_optimizer, prepare_network
+from .optimizers import make_optimizer, prepare_training
 from .sizes import Sizes, sizes_of
 
 if TYPE_CHECKING:
@@ -148,11 +148,7 @@ def estimate_memory(
         msg = f"Found batch_size={batch_size}; expected 1 at least."
         raise InputError(msg)
     twin, aim = deepcopy(model), deepcopy(objective)
-    before = {id(param) for param in twin.network.parameters()}
-    if aim is not None:
-        aim.prepare(twin)
-    heads = [param for param in twin.network.parameters() if id(param) not in before]
-    prepare_network(twin.network, settings, heads=heads)
+    prepare_training(twin, aim, settings)
     optimizer = make_optimizer(twin.network, settings)
     sizes = sizes_of(optimizer)
     del optimizer  # and its hooks

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from inspect import signature
 from math import cos, pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,22 @@ from .lora import add_lora, merge_lora
 from .processes import place_of_process
 from .settings import TrainSettings
 
+if TYPE_CHECKING:
+    from ..models.trainable import Trainable
+    from .objectives import Objective
+
 # For a network that has learned before. From new weights, GaLore learned fastest at 3e-3 and AdamW at 1e-3.
 USUAL_LR = {"galore": 1e-3, "adamw": 1e-4, "adafactor": 1e-3}
 LORA_LR = 1e-3
+
+
+def prepare_training(model: Trainable, objective: Objective | None, settings: TrainSettings) -> None:
+    """Make a model ready to be trained for an objective as settings say, in place."""
+    before = {id(param) for param in model.network.parameters()}
+    if objective is not None:
+        objective.prepare(model)
+    heads = [param for param in model.network.parameters() if id(param) not in before]
+    prepare_network(model.network, settings, heads=heads)
 
 
 def prepare_network(network: nn.Module, settings: TrainSettings, *, heads: Iterable[Tensor] = ()) -> None:

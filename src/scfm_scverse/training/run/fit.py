@@ -20,7 +20,7 @@ from ...models.seeded import seeded
 from ...models.trainable import Trainable
 from ..cells import Minibatches
 from ..objectives import Objective
-from ..optimizers import prepare_network, release_network
+from ..optimizers import prepare_training, release_network
 from ..settings import TrainSettings
 from .best import Best
 from .board import Board
@@ -83,10 +83,7 @@ def fit(
     depends, found = made_from(model, objective, training, validation, settings), None
     if folder is not None:
         depends, found = find_run(folder, depends, resume=resume)
-    before = {id(param) for param in model.network.parameters()}
-    objective.prepare(model)
-    heads = [param for param in model.network.parameters() if id(param) not in before]
-    prepare_network(model.network, settings, heads=heads)
+    prepare_training(model, objective, settings)
     try:
         if found is not None and "result" in found:
             say(f"the run in {folder} is over; its result is taken")
