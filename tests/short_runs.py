@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from scfm_scverse import models
 from scfm_scverse.foundation.data import read_cells
@@ -91,7 +92,8 @@ def train(
 
 
 def train_telling(folder: Path, given: dict[str, Any], pipe: Any) -> None:
-    """Go on with a run in a folder, and say at every call of the objective that it is called."""
+    """Go on with a run in a folder, with one thread, and say at every call of the objective that it is called."""
+    torch.set_num_threads(1)
     train(folder, resume=True, objective=Told(pipe), **given)
 
 

@@ -96,8 +96,13 @@ def who(batches: Iterable[Batch]) -> list[list[int]]:
     return [batch.cells.tolist() for batch in batches if not batch.stands_in]
 
 
-def threads_ahead() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("scfm-ahead")]
+@pytest.fixture
+def threads_ahead() -> Callable[[], list[str]]:
+    """Tell the threads that read ahead, but for those that another test left waiting."""
+    others = set(threading.enumerate())
+    return lambda: [
+        thread.name for thread in threading.enumerate() if thread not in others and thread.name.startswith("scfm-ahead")
+    ]
 
 
 def test_every_cell_comes_once_an_epoch_with_what_belongs_to_it(stored: Callable[[np.ndarray], Any]) -> None:
@@ -248,7 +253,7 @@ def test_a_cell_that_stands_in_counts_in_no_mean() -> None:
     assert values.grad.tolist() == [0, 0]
 
 
-def test_data_without_any_token_are_an_error() -> None:
+def test_data_without_any_token_are_an_error(threads_ahead: Callable[[], list[str]]) -> None:
     loader = Minibatches(Cells(sp.csr_matrix(counts(9, range(9))), tokens_of), np.arange(9), batch_size=4)
     with pytest.raises(InputError, match="None of the 9 cells"):
         list(loader)
@@ -265,7 +270,9 @@ def test_minibatches_have_cells(size: int) -> None:
 
 
 @pytest.mark.parametrize("fails", ["read", "make"])
-def test_an_error_in_a_thread_comes_out_and_no_thread_stays(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_thread_comes_out_and_no_thread_stays(
+    fails: str, monkeypatch: pytest.MonkeyPatch, threads_ahead: Callable[[], list[str]]
+) -> None:
     def broken(block: sp.csr_matrix) -> Tokens:
         if fails == "make" and 21 in block[:, 0].toarray():
             msg = "no such gene"
@@ -289,7 +296,7 @@ def test_an_error_in_a_thread_comes_out_and_no_thread_stays(fails: str, monkeypa
     assert loader.position >= 3
 
 
-def test_no_thread_stays_where_an_epoch_is_left() -> None:
+def test_no_thread_stays_where_an_epoch_is_left(threads_ahead: Callable[[], list[str]]) -> None:
     loader = Minibatches(Cells(sp.csr_matrix(counts(60)), tokens_of), np.arange(60), batch_size=4)
     for _ in loader:
         assert threads_ahead()
@@ -345,7 +352,9 @@ def test_scattered_rows_are_read_in_runs(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stop", "hook"), [(1, "batch"), (4, "batch"), (5, "epoch"), (7, "batch")])
-def test_lightning_goes_on_where_it_was_stopped(tmp_path: Path, stop: int, hook: str) -> None:
+def test_lightning_goes_on_where_it_was_stopped(
+    tmp_path: Path, stop: int, hook: str, threads_ahead: Callable[[], list[str]]
+) -> None:
     import warnings
 
     with warnings.catch_warnings():

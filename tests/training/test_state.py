@@ -145,6 +145,7 @@ def test_run_continues_exactly_from_tensors_alone(
 KILLED = """
 import os, signal, torch
 from training.test_state import network_of, optimizer_of, train
+torch.set_num_threads(1)
 network = network_of(torch.bfloat16, rows=True)
 optimizer = optimizer_of(network, {{"in_backward": "project"}})
 for step in range(10):
@@ -157,6 +158,7 @@ for step in range(10):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_run_that_was_killed_continues_exactly(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         run_python(KILLED.format(path=str(tmp_path / "run.pt")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from scfm_scverse import models
 from scfm_scverse.models.scfm_latent.model import ScfmLatent
@@ -28,5 +27,5 @@ def tokens() -> Tokens:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def always_one_thread(one_thread: None) -> None:
+    """Every test here."""

@@ -71,6 +71,7 @@ def kill_at(call: int, folder: Path, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("optimizer", ["galore", "adamw"])
 def test_process_that_was_killed_goes_on_to_the_same_end(run: Run, tmp_path: Path, optimizer: str) -> None:
     given: dict[str, Any] = LONGER | {"optimizer": optimizer}
