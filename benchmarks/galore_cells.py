@@ -78,10 +78,10 @@ def batch_of(tokens: Tokens, rows: Sequence[int], draw: int) -> Batch:
 
 
 def objective_of(model: Trainable) -> Objective:
-    """What scGPT is trained for here: telling 40 % of the expression of each cell that are hidden."""
-    from scfm_scverse.training.objectives import Joint
+    """What scGPT is trained for here, telling 40 % of the expression of each cell that are hidden; scfm-mini's own."""
+    from scfm_scverse.training.objectives import Joint, Reconstruction
     from scfm_scverse.training.objectives.masked_expression import MaskedExpression
 
-    objective = Joint(MaskedExpression(0.4))
+    objective = Joint(Reconstruction() if model.spec.name == "scfm-mini" else MaskedExpression(0.4))
     objective.prepare(model)
     return objective

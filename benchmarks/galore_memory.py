@@ -6,7 +6,7 @@ import gc
 import io
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from galore_cells import batch_of, objective_of, read_tokens
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from scfm_scverse.models.trainable import Trainable
     from scfm_scverse.tokens import Tokens
     from scfm_scverse.training.settings import TrainSettings
 
@@ -83,13 +84,13 @@ def measure(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     from scfm_scverse.training.settings import TrainSettings
 
     torch.set_num_threads(1)
-    settings = TrainSettings(batch_size=CELLS // row.get("accumulate", 1), **row["settings"])
+    settings = TrainSettings(batch_size=row["cells"] // row.get("accumulate", 1), **row["settings"])
     tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
     genes = (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n")
     short = first_tokens(tokens, SHORT)
     # Pages of libraries are no memory of the training.
-    Training(genes, short, row["optimizer"], settings, dim=64, n_layers=1, n_heads=2).step(0)
-    training = Training(genes, tokens, row["optimizer"], settings)
+    Training(genes, short, row, settings, dim=64, n_layers=1, n_heads=2).step(0)
+    training = Training(genes, tokens, row, settings)
     network = training.model.network
     weights = sum(param.untyped_storage().nbytes() for param in network.parameters())
     gc.collect()
@@ -115,6 +116,34 @@ def measure(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def model_of(row: dict[str, Any], genes: list[str], **sizes: int) -> Trainable:
+    """Make the network of a row, scGPT's of published size unless sizes say otherwise."""
+    from scfm_scverse import models
+
+    if row["vocabulary"] == "scfm-mini":
+        return cast("Trainable", models.load("scfm-mini"))
+    return models.create("scgpt", genes, max_length=GENES, **sizes)
+
+
+def measure_steps(folder: str, rows: dict[str, dict[str, Any]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of steps of several ways to train that take turns, so that a busy machine is as busy for each."""
+    import torch
+
+    from scfm_scverse.training.settings import TrainSettings
+
+    torch.set_num_threads(1)
+    trainings, found = {}, {name: list[float]() for name in rows}
+    for name, row in rows.items():
+        tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
+        genes = (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n")
+        trainings[name] = Training(genes, tokens, row, TrainSettings(batch_size=row["cells"], **row["settings"]))
+        trainings[name].step(0)
+    for number in range(1, rounds + 1):
+        for name, training in trainings.items():
+            found[name].append(training.step(number)["s"])
+    return found
+
+
 def first_tokens(tokens: Tokens, n: int) -> Tokens:
     """Return the first tokens of every cell."""
     from dataclasses import replace
@@ -126,28 +155,29 @@ def first_tokens(tokens: Tokens, n: int) -> Tokens:
 
 
 class Training:
-    """A scGPT, its own objective of hidden expression, an optimizer, and minibatches of real cells."""
+    """A scGPT or scfm-mini, its own objective, an optimizer, and minibatches of real cells."""
 
-    def __init__(self, genes: list[str], tokens: Tokens, optimizer: str, settings: TrainSettings, **sizes: int) -> None:
-        from scfm_scverse import models
+    def __init__(
+        self, genes: list[str], tokens: Tokens, row: dict[str, Any], settings: TrainSettings, **sizes: int
+    ) -> None:
         from scfm_scverse.training import optimizers
 
-        self.model = models.create("scgpt", genes, max_length=GENES, **sizes)
+        self.model, self.n_cells = model_of(row, genes, **sizes), row["cells"]
         self.objective, self.tokens, self.settings = objective_of(self.model), tokens, settings
         optimizers.prepare_network(self.model.network.train(), settings)
-        self.optimizer = make_optimizer(optimizer, self.model.network, settings)
+        self.optimizer = make_optimizer(row["optimizer"], self.model.network, settings)
 
     def step(self, number: int) -> dict[str, float]:
-        """Train on eight cells, in as many parts as the settings say."""
+        """Train on a minibatch, in as many parts as the settings say."""
         import numpy as np
         import torch
 
         found: dict[str, float] = {}
         start, before = time.process_time(), resident("VmRSS")
-        rows = (np.arange(CELLS) + number * CELLS) % len(self.tokens)
-        for part in np.split(rows, CELLS // self.settings.batch_size):
+        rows = (np.arange(self.n_cells) + number * self.n_cells) % len(self.tokens)
+        for part in np.split(rows, self.n_cells // self.settings.batch_size):
             losses = self.objective.losses(self.model, batch_of(self.tokens, part, number))
-            loss = sum(losses.values()) * (self.settings.batch_size / CELLS)
+            loss = sum(losses.values()) * (self.settings.batch_size / self.n_cells)
             found["activations"] = resident("VmRSS") - before
             loss.backward()
             del losses, loss
@@ -164,21 +194,18 @@ class Training:
 
 def told(folder: str, rows: dict[str, dict[str, Any]]) -> dict[str, float]:
     """What :func:`scfm_scverse.training.estimate_memory` says of rows, MiB."""
-    from scfm_scverse import models
     from scfm_scverse.training import estimate_memory
     from scfm_scverse.training.settings import TrainSettings
 
     found = {}
-    for vocabulary in ("published", "trimmed"):
-        genes = (Path(folder) / f"{vocabulary}.txt").read_text().split("\n")
-        model = models.create("scgpt", genes, max_length=GENES)
-        objective = objective_of(model)
-        for name, row in rows.items():
-            if row.get("vocabulary", "published") == vocabulary:
-                n = CELLS // row.get("accumulate", 1)
-                settings = TrainSettings(batch_size=n, accumulate=row.get("accumulate", 1), **row["settings"])
-                one = estimate_memory(model, batch_size=n, n_tokens=GENES, settings=settings, objective=objective)
-                found[name] = one.peak / MIB
+    for name, row in rows.items():
+        tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
+        model = model_of(row, (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n"))
+        accumulate = row.get("accumulate", 1)
+        n, length = row["cells"] // accumulate, round(len(tokens.ids) / len(tokens))
+        settings = TrainSettings(batch_size=n, accumulate=accumulate, **row["settings"])
+        one = estimate_memory(model, batch_size=n, n_tokens=length, settings=settings, objective=objective_of(model))
+        found[name] = one.peak / MIB
     return found
 
 
@@ -192,7 +219,8 @@ def measure_refresh(folder: str) -> dict[str, float]:
     torch.set_num_threads(1)
     tokens = read_tokens(Path(folder) / "trimmed.npz")
     genes = (Path(folder) / "trimmed.txt").read_text().split("\n")
-    training = Training(genes, tokens, "adamw", TrainSettings(batch_size=2, optimizer="adamw"))
+    row = {"optimizer": "adamw", "vocabulary": "trimmed", "cells": CELLS}
+    training = Training(genes, tokens, row, TrainSettings(batch_size=2, optimizer="adamw"))
     matrices = [param for param in training.model.network.transformer_encoder.parameters() if param.ndim == 2]
     grads: list[list[Tensor]] = []
     for number in range(2):
