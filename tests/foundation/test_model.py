@@ -209,6 +209,25 @@ def test_the_seed_of_scvi_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scvi.settings.seed == 4
 
 
+def test_a_column_of_labels_that_holds_none_is_told() -> None:
+    adata = two_types()
+    adata.obs["kind"] = None
+    FoundationModel.setup_anndata(adata, labels_key="kind")
+    model = FoundationModel(adata, "scgpt", **TINY)
+    with pytest.raises(InputError, match=r"no label in any of the 60 cells.*objective=\"pretraining\""):
+        model.train(1, **FAST)
+    model.train(1, objective="pretraining", **FAST)
+
+
+def test_labels_of_a_trained_model_go_on_with_a_copy_of_it(trained: FoundationModel) -> None:
+    adata = two_types()
+    FoundationModel.setup_anndata(adata, labels_key="kind", batch_key="batch")
+    copy = FoundationModel.from_pretrained(trained, adata)
+    np.testing.assert_array_equal(copy.predict(), trained.predict())
+    assert copy.cell_model is not trained.cell_model
+    assert len(copy.history_table) == len(trained.history_table)
+
+
 @pytest.mark.slow
 def test_the_model_that_is_tuned_stays_as_it_is() -> None:
     adata = two_types()

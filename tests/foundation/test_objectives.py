@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import scfm_scverse as scfm
 from scfm_scverse import FoundationModel
 from scfm_scverse._errors import InputError
 from scfm_scverse.foundation.objectives import PRETRAINING
@@ -50,6 +51,8 @@ def test_integration_reads_the_batches_of_cells() -> None:
     assert {"train_batches", "train_similarity", "train_expression"} <= set(model.history)
     adata = two_types()
     vectors = model.get_latent_representation(adata)
+    with pytest.raises(InputError, match="get_latent_representation of the FoundationModel"):
+        scfm.tl.embed(adata, model=model)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     adata.obs["batch"] = adata.obs["batch"].map({"one": "two", "two": "one"})
     assert np.abs(model.get_latent_representation(adata) - vectors).max() > 1e-3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -91,6 +91,14 @@ def class_probabilities(
             raise InputError(msg)
         out[at] = logits.float().softmax(1).cpu().numpy()
     return out[where]
+
+
+def likeliest(probabilities: NDArray[np.float32], names: Sequence[Any]) -> NDArray[np.object_]:
+    """Name of the likeliest class of each cell [n]; NaN where its probabilities are NaN."""
+    empty = np.isnan(probabilities[:, 0])
+    found: NDArray[np.object_] = np.array(names, object)[np.where(empty, 0, probabilities.argmax(1))]
+    found[empty] = np.nan
+    return found
 
 
 def passes(

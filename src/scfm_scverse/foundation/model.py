@@ -19,7 +19,7 @@ from .._query import AnyModel, chosen_model
 from ..models import create, load
 from ..training.cells import Cells
 from ..training.settings import OptimizerName
-from .answers import cell_vectors, class_probabilities, reads_batches, trainable
+from .answers import cell_vectors, class_probabilities, likeliest, reads_batches, trainable
 from .data import OF_ENSEMBL, chosen_rows, genes_to_model, read_cells
 from .expression import expression, genes_to_tell
 from .files import Saved, is_saved, read_folder, write_folder
@@ -105,21 +105,24 @@ class FoundationModel(SetUp):
         ----------
         model
             Name of a model, path of a checkpoint as its authors release it or of a folder that :meth:`save` wrote, or
-            a loaded model. It is copied: training leaves the original as it is.
+            a loaded model or ``FoundationModel``. It is copied: training leaves the original as it is.
         adata
             Data that were set up, to train on, and stay set up as they are; to embed cells none are needed.
         **options
             Of the checkpoint's family, see :func:`scfm_scverse.models.load`.
         """
-        if isinstance(model, str | Path) and is_saved(Path(model)):
+        if isinstance(model, FoundationModel):
+            saved = Saved(deepcopy(model.cell_model), model.registry_, model.labels_, model.table_)
+        elif isinstance(model, str | Path) and is_saved(Path(model)):
             saved = read_folder(Path(model))
-            made = cls(adata, saved.model, registry=saved.registry)
-            if adata is not None and reads_batches(saved.model):
-                require_same_batches(made.registry_, saved.registry)
-            made._take(saved.labels, saved.history)
-            return made
-        loaded = load(model, **options) if isinstance(model, str | Path) else chosen_model(model)
-        return cls(adata, deepcopy(loaded))
+        else:
+            loaded = load(model, **options) if isinstance(model, str | Path) else chosen_model(model)
+            return cls(adata, deepcopy(loaded))
+        made = cls(adata, saved.model, registry=saved.registry)
+        if adata is not None and reads_batches(saved.model):
+            require_same_batches(made.registry_, saved.registry)
+        made._take(saved.labels, saved.history)
+        return made
 
     def train(
         self,
@@ -308,10 +311,7 @@ class FoundationModel(SetUp):
         )
         if soft:
             return pd.DataFrame(told, index=data.obs_names[rows], columns=self.labels_)
-        empty = np.isnan(told[:, 0])
-        best = np.array(self.labels_, object)[np.where(empty, 0, told.argmax(1))]
-        best[empty] = np.nan
-        return best
+        return likeliest(told, self.labels_)
 
     def save(self, dir_path: str | Path, overwrite: bool = False) -> None:  # noqa: FBT001, FBT002 (as in scvi-tools)
         """Write the model into a folder of safetensors, JSON, text and a table: no pickle.
@@ -380,8 +380,8 @@ class FoundationModel(SetUp):
     def __repr__(self) -> str:
         what = "not trained here" if self.table_ is None else f"trained for {len(self.table_):,} steps"
         classes = "" if self.labels_ is None else f", {len(self.labels_)} classes"
-        stats = self.summary_stats
-        data = "no data" if self.adata is None else f"{stats.n_cells:,} cells x {stats.n_vars:,} genes"
+        size = self.summary_stats
+        data = "no data" if self.adata is None else f"{size.n_cells:,} cells x {size.n_vars:,} genes"
         return f"FoundationModel of {self.cell_model.spec.id}: {what}{classes}; {data}"
 
     def _take(self, labels: list[Any] | None, table: pd.DataFrame | None) -> None:

@@ -74,7 +74,7 @@ class Registered:
         """
         names, key = self.names(field), self.args.get(_ARGUMENTS[field])
         obs = self.obs(data, field)
-        if not names or key not in obs:
+        if key not in obs:
             return None
         missing = self.args["unlabeled_category"] if field == "labels" else None
         return numbers_of(without(obs[key], missing), names, where=f"obs[{key!r}]")

@@ -88,6 +88,7 @@ def train_cells(
     """
     started = perf_counter()
     if objective == "auto":
+        _check_labelled(cells, n_classes)
         objective = "cell_type" if n_classes else "pretraining"
     rows = np.arange(cells.matrix.shape[0])
     if objective == "cell_type" and cells.labels is not None:
@@ -122,6 +123,16 @@ def train_cells(
     trained = Trained(table, learnt, held, tells_classes(objective))
     say(_told(model, cells, trained, n_classes, perf_counter() - started, device=chosen.device))
     return trained
+
+
+def _check_labelled(cells: Cells, n_classes: int) -> None:
+    """See that a column of labels, where one was named, holds any."""
+    if cells.labels is not None and not n_classes:
+        msg = (
+            f"The column of labels holds no label in any of the {len(cells.labels):,} cells; expected labels to learn: "
+            'name another column, or pass objective="pretraining" to learn without.'
+        )
+        raise InputError(msg)
 
 
 def _numbered(groups: pd.Series) -> NDArray[np.integer]:

@@ -219,7 +219,8 @@ class Scgpt:
         if self.options.batch is None or self.options.batch >= config.n_batches:
             msg = (
                 f"Found batch={self.options.batch} for a model that tells {config.n_batches} batches apart; expected "
-                f"a number from 0 to {config.n_batches - 1}: scfm.models.load(path, batch=0)."
+                f"a number from 0 to {config.n_batches - 1}, as scfm.models.load(path, batch=0) gives it to all cells; "
+                "get_latent_representation of the FoundationModel takes every cell as one of its own batch."
             )
             raise InputError(msg)
         return torch.full((len(minibatch),), self.options.batch, device=device)
