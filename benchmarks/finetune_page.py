@@ -22,9 +22,9 @@ Cells with labels to learn from, and cells of others to name: those of two donor
 stimulated and not), and those of a whole study (10x PBMC 3k, broad types, learnt from Kang and Zheng). No training saw
 what is asked, nor did the choice of a learning rate.
 
-- **scGPT, small**: {size}. "New weights" begin at random. "Pre-trained" ones have learnt to tell hidden expression on
-  {cells:,} unlabelled cells of six other studies, {pretraining_epochs} epochs, {minutes:.0f} CPU minutes, which are not
-  in the table. It is no published checkpoint, and far from one in size and in cells seen.
+- **scfm-latent, small**: {size}. "New weights" begin at random. "Pre-trained" ones have learnt to tell hidden
+  expression on {cells:,} unlabelled cells of six other studies, {pretraining_epochs} epochs, {minutes:.0f} CPU minutes,
+  which are not in the table. It is no published checkpoint, and far from one in size and in cells seen.
 - **scfm-mini**: made anew as the model inside the package is, but without these three studies.
 - Every one of them: {epochs} epochs, classes weigh the same. Each row has the learning rate of three at which it told
   best the types of one donor among those that it learns from in the first split; the last table shows them.
@@ -64,13 +64,13 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> str:
     best = max(OURS, key=lambda name: found[name])
     other = max((name for name in BASELINES if name in found), key=lambda name: found[name])
     gains = {
-        kind: found[f"scGPT, pre-trained, {kind}"] - found[f"scGPT, new weights, {kind}"]
+        kind: found[f"scfm-latent, pre-trained, {kind}"] - found[f"scfm-latent, new weights, {kind}"]
         for kind in ("AdamW", "GaLore", "LoRA")
     }
     gained = ", ".join(f"{100 * gain:+.1f} by {kind}" for kind, gain in gains.items())
     return (
         f"By macro F1 the best of ours is {best} ({100 * found[best]:.1f}), the best of the others {other} "
-        f"({100 * found[other]:.1f}). Pre-training changes the small scGPT's by {gained}.\n"
+        f"({100 * found[other]:.1f}). Pre-training changes that of scfm-latent by {gained}.\n"
     )
 
 
@@ -86,7 +86,7 @@ def rates_table(rates: dict[str, list[dict[str, float]]]) -> str:
 def page(results: dict[str, Any]) -> str:
     """The whole page as Markdown."""
     sizes, before = results["sizes"], results["pretraining"]
-    size = f"width {sizes['dim']}, {sizes['n_layers']} layers, {sizes['max_length']} genes a cell of 5,000"
+    size = f"width {sizes['dim']}, {sizes['n_latents']} latents, {sizes['n_layers']} layers, 5,000 genes"
     start = START.format(
         size=size,
         cells=before["cells"],

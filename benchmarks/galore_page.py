@@ -143,7 +143,8 @@ def page(results: dict[str, Any]) -> str:
         memory_table(results, "scGPT"),
         f"Machine: {results['cpus']} cores, load average {min(load):.1f} to {max(load):.1f} while the rows ran. "
         f"The full vocabulary has {results['vocabularies']['published']:,} rows, the trimmed one "
-        f"{results['vocabularies']['trimmed']:,}.\n",
+        f"{results['vocabularies']['trimmed']:,}. The processor has no bfloat16: "
+        "the time of that row is an emulation's, and kernels elsewhere may take other memory for themselves.\n",
         "scfm-mini is a table of 6,000 genes; 256 cells, its own objective:\n",
         memory_table(results, "scfm-mini"),
         "## Aims\n",

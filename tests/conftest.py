@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+# Workers share the cores: one thread each, of torch and of numba, which changes torch's number otherwise.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 # The first example of a test may have to import or compile a lot.
 hypothesis.settings.register_profile("scfm", deadline=None)
