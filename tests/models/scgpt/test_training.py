@@ -20,7 +20,7 @@ from scfm_scverse.models import Pass, Wanted
 from scfm_scverse.models.scgpt.build import pad_value_of
 from scfm_scverse.models.scgpt.files import our_name
 from scfm_scverse.models.scgpt.generative import Question
-from scfm_scverse.models.scgpt.model import Scgpt, spec_of
+from scfm_scverse.models.scgpt.model import LICENCE, Scgpt, spec_of
 from scfm_scverse.models.scgpt.network import ScgptConfig, ScgptNetwork
 from scfm_scverse.models.scgpt.options import Options
 from scfm_scverse.models.scgpt.parts import add_nonzero, tell_batches_apart
@@ -47,7 +47,7 @@ GENES = [f"GENE{at}" for at in range(40)]
 
 def model_of(network: ScgptNetwork, genes: NDArray[np.str_], kind: type[Scgpt] = Scgpt, **options: Any) -> Scgpt:
     chosen, pad_value = Options(**options), pad_value_of(network.config, {})
-    spec = spec_of(genes, network, chosen, pad_value)
+    spec = spec_of(genes, network, chosen, pad_value, LICENCE)
     return kind(network, spec, chosen, LoadReport("here", "scGPT", ()), pad_value)
 
 
@@ -410,6 +410,15 @@ def test_new_weights_are_the_seeds_and_the_table_is_small() -> None:
     torch.testing.assert_close(made(1), made(1), rtol=0, atol=0)
     assert (made(1)["encoder.embedding.weight"] != made(2)["encoder.embedding.weight"]).all()
     assert 0.09 < made(1)["encoder.embedding.weight"].abs().max() <= 0.1
+
+
+def test_new_weights_are_their_trainers_to_license(tmp_path: Path) -> None:
+    model = scfm.models.create("scgpt", GENES, dim=8, n_layers=1, n_heads=2)
+    model.renew()
+    model.write(tmp_path / "new")
+    for one in (model, scfm.models.load(tmp_path / "new")):
+        assert one.spec.licence == "that of whoever trained it"
+    assert small().spec.licence == "MIT"
 
 
 def test_a_trimmed_model_makes_the_same_of_the_genes_it_keeps(tmp_path: Path) -> None:

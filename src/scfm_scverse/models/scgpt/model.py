@@ -34,6 +34,8 @@ from .original import OriginalBins, pads_beside, pool_padded
 from .parts import new_class_head
 from .training import write_scgpt
 
+LICENCE = "MIT"  # of the authors' repository
+
 
 class Scgpt:
     """A scGPT checkpoint, pre-trained or fine-tuned.
@@ -186,7 +188,7 @@ class Scgpt:
 
     def renew(self) -> None:
         """Bring ``spec`` up to date with the weights."""
-        self.spec = spec_of(self.spec.genes, self.network, self.options, self.pad_value)
+        self.spec = spec_of(self.spec.genes, self.network, self.options, self.pad_value, self.spec.licence)
 
     def write(self, folder: Path) -> None:
         """Write the layout that the authors release, the weights as safetensors."""
@@ -258,7 +260,8 @@ def load_scgpt(path: Path, options: Options, remembered: Set[str] = frozenset())
         msg = f"Found batch={options.batch} for a model that tells no batches apart; expected batch=None."
         raise InputError(msg)
     pad_value = pad_value_of(network.config, checkpoint.args)
-    spec = spec_of(checkpoint.vocabulary, network, options, pad_value)
+    licence = str(checkpoint.args.get("licence", LICENCE))  # which only a file of ours tells
+    spec = spec_of(checkpoint.vocabulary, network, options, pad_value, licence)
     return Scgpt(network, spec, options, loaded, pad_value)
 
 
@@ -288,7 +291,9 @@ def hash_model(network: ScgptNetwork, genes: NDArray[np.str_], pad_value: float)
     )
 
 
-def spec_of(vocabulary: NDArray[np.str_], network: ScgptNetwork, options: Options, pad_value: float) -> ModelSpec:
+def spec_of(
+    vocabulary: NDArray[np.str_], network: ScgptNetwork, options: Options, pad_value: float, licence: str
+) -> ModelSpec:
     """Describe the model."""
     config = network.config
     # A perturbation model reads logarithms of all genes and no <cls>: tokens of bins would tell it nothing.
@@ -305,7 +310,7 @@ def spec_of(vocabulary: NDArray[np.str_], network: ScgptNetwork, options: Option
         key_added="X_scGPT",
         outputs=frozenset(outputs),
         needs_counts=False,
-        licence="MIT",
+        licence=licence,
         citation="Cui et al. 2024, Nature Methods 21:1470, doi:10.1038/s41592-024-02201-0",
         description=f"Transformer over binned expression: {config.n_layers} layers of width {config.dim}.",
         n_layers=config.n_layers,

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from ...checkpoints import LoadReport
 from ..seeded import seeded
+from ..trainable import OWN_LICENCE
 from .files import CLS, CONVERTED, EOC, PAD
 from .network import ScgptConfig, ScgptNetwork
 from .options import OF_TRAINING, Options
@@ -71,7 +72,7 @@ def create(
         # As the authors begin it: a norm follows, so that a smaller table learns faster.
         torch.nn.init.uniform_(network.encoder.embedding.weight, -0.1, 0.1)
     options = Options(max_length=max_length)
-    spec = spec_of(vocabulary, network, options, PAD_VALUE)
+    spec = spec_of(vocabulary, network, options, PAD_VALUE, OWN_LICENCE)
     return Scgpt(network, spec, options, LoadReport(source="new weights", layout="scGPT", placed=()), PAD_VALUE)
 
 
@@ -90,6 +91,7 @@ def write_scgpt(model: Scgpt, folder: Path) -> None:
         "pad_value": model.pad_value,
         "input_emb_style": config.value_style,
         "mvc_decoder_style": config.mvc,
+        "licence": model.spec.licence,
         "options": options,
     }
     folder.mkdir()

@@ -67,5 +67,5 @@ def trim(model: Scgpt, keep: NDArray[np.integer]) -> Scgpt:
     trained = {name: one.requires_grad for name, one in model.network.named_parameters()}
     for name, one in network.named_parameters():
         one.requires_grad_(trained[name])
-    spec = spec_of(vocabulary, network, model.options, model.pad_value)
+    spec = spec_of(vocabulary, network, model.options, model.pad_value, model.spec.licence)
     return Scgpt(network, spec, model.options, model.report(), model.pad_value)
