@@ -22,19 +22,22 @@ Cells with labels to learn from, and cells of others to name: those of two donor
 stimulated and not), and those of a whole study (10x PBMC 3k, broad types, learnt from Kang and Zheng). No training saw
 what is asked, nor did the choice of a learning rate.
 
-- **scfm-latent, small**: {size}. "New weights" begin at random. "Pre-trained" ones have learnt to tell hidden
-  expression on {cells:,} unlabelled cells of six other studies, {pretraining_epochs} epochs, {minutes:.0f} CPU minutes,
-  which are not in the table. It is no published checkpoint, and far from one in size and in cells seen.
+- **scfm-latent, small**: {size}. "New weights" begin at random;
+  "pre-trained" ones have learnt to tell hidden expression on {cells:,} unlabelled cells of six other studies,
+  {pretraining_epochs} epochs, {minutes:.0f} CPU minutes, which are not in the table. It is no published checkpoint, and
+  far from one in size and in cells seen.
 - **scfm-mini**: made anew as the model inside the package is, but without these three studies.
-- Every one of them: {epochs} epochs, classes weigh the same. Each row has the learning rate of three at which it told
-  best the types of one donor among those that it learns from in the first split; the last table shows them.
+- Every one of them: {epochs} epochs, of which that with the least loss on a tenth of the cells stays; classes weigh the
+  same. Each row has the learning rate of three at which it told best the types of one donor among those that it learns
+  from in the first split; the last table shows them.
 - **Balanced regression**: logistic regression on the standardised logarithms of 2,000 variable genes.
 - **scANVI** (scvi-tools): 50 and 20 epochs, 2,000 variable genes, a batch a donor, the query without labels in the
   training. **CellTypist**: its own training, "best match".
 
 Precision, recall and F1 are means over the types, all in percent; mean ± standard deviation over three seeds, which
 draw weights, order and validation cells (regression and CellTypist have none). CPU minutes of training and naming on
-one core, loading included; memory of the whole process at its largest.
+one core, loading included; memory of the whole process at its largest, most of it Python's and its libraries' here:
+what optimizers take at other sizes is in [Memory of training](training_memory.md).
 """
 TITLES = {"donors": "Two donors held out", "study": "A study held out"}
 
@@ -67,10 +70,10 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> str:
         kind: found[f"scfm-latent, pre-trained, {kind}"] - found[f"scfm-latent, new weights, {kind}"]
         for kind in ("AdamW", "GaLore", "LoRA")
     }
-    gained = ", ".join(f"{100 * gain:+.1f} by {kind}" for kind, gain in gains.items())
+    gained = ", ".join(f"{100 * gain:+.1f} with {kind}" for kind, gain in gains.items())
     return (
         f"By macro F1 the best of ours is {best} ({100 * found[best]:.1f}), the best of the others {other} "
-        f"({100 * found[other]:.1f}). Pre-training changes that of scfm-latent by {gained}.\n"
+        f"({100 * found[other]:.1f}). Pre-training\nchanges that of scfm-latent by {gained}.\n"
     )
 
 
