@@ -20,7 +20,7 @@ START = """# How well fine-tuned models name cells
 
 Cells with labels to learn from, and cells of others to name: those of two donors of eight (Kang, thirteen types,
 stimulated and not), and those of a whole study (10x PBMC 3k, broad types, learnt from Kang and Zheng). No training saw
-what is asked, nor did the choice of a learning rate.
+the labels of what is asked, nor, but for scANVI, the cells; nor did the choice of a learning rate.
 
 - **scfm-latent, small**: {size}. "New weights" begin at random;
   "pre-trained" ones have learnt to tell hidden expression on {cells:,} unlabelled cells of six other studies,
