@@ -8,7 +8,7 @@ class-balanced regression, scANVI, CellTypist (in an environment of its own, see
 ours has the learning rate of three at which it told best the types of one donor among those that it learns from in the
 first split. Every run is a process of its own, so that its peak memory is its own; it is kept in FOLDER and not run
 again. Times are those of the processor, of all threads and of processes that a row starts. Writes
-``benchmarks/results/finetune_annotation.json``. One core takes some three hours.
+``benchmarks/results/finetune_annotation.json``. One core takes some two hours.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 from embed import ROOT
 from finetune_data import LABEL, SPLITS, STUDIES, Split, read_corpus, vocabulary
 
@@ -76,7 +77,7 @@ def make_mini(shared: Path, folder: Path) -> None:
     scfm.FoundationModel.from_pretrained(build(sources).model).save(folder / "scfm-mini")
 
 
-def fine_tuned(row: str, split: Split, lr: float, seed: int, arguments: argparse.Namespace, **options: Any) -> Any:
+def fine_tuned(row: str, train: AnnData, lr: float, seed: int, arguments: argparse.Namespace, **options: Any) -> Any:
     """Train a model as a row says."""
     import scvi
 
@@ -84,14 +85,19 @@ def fine_tuned(row: str, split: Split, lr: float, seed: int, arguments: argparse
 
     start, settings = OURS[row]
     scvi.settings.seed = seed
-    scfm.FoundationModel.setup_anndata(split.train, labels_key=LABEL)
+    scfm.FoundationModel.setup_anndata(train, labels_key=LABEL)
     if start == "new":
         genes = vocabulary(read_corpus(arguments.shared))
-        model = scfm.FoundationModel(split.train, "scfm-latent", genes=genes, **SIZES)
+        model = scfm.FoundationModel(train, "scfm-latent", genes=genes, **SIZES)
     else:
-        model = scfm.FoundationModel.from_pretrained(arguments.folder / start, split.train)
+        model = scfm.FoundationModel.from_pretrained(arguments.folder / start, train)
     model.train(EPOCHS, objective="cell_type", lr=lr, **settings, **options)
     return model
+
+
+def rates_of(row: str) -> tuple[float, ...]:
+    """Learning rates that a row may have."""
+    return RATES[row.rpartition(", ")[2]]
 
 
 def try_rate(row: str, lr: float, arguments: argparse.Namespace) -> None:
@@ -99,7 +105,7 @@ def try_rate(row: str, lr: float, arguments: argparse.Namespace) -> None:
     from sklearn.metrics import balanced_accuracy_score
 
     train = SPLITS["donors"](arguments.shared).train
-    model = fine_tuned(row, Split("", train, train), lr, 0, arguments, holdout_key="donor")
+    model = fine_tuned(row, train, lr, 0, arguments, holdout_key="donor")
     rows = model.validation_indices
     truth = train.obs[LABEL].to_numpy(str)[rows]
     score = balanced_accuracy_score(truth, np.asarray(model.predict(indices=rows), dtype=str))
@@ -108,7 +114,7 @@ def try_rate(row: str, lr: float, arguments: argparse.Namespace) -> None:
 
 def tried_rates(row: str, folder: Path) -> list[dict[str, float]]:
     """What came of each learning rate of a row."""
-    return [json.loads(_file(folder, row, "rate", lr).read_text()) for lr in RATES[row.rpartition(", ")[2]]]
+    return [json.loads(_file(folder, row, "rate", lr).read_text()) for lr in rates_of(row)]
 
 
 def answer(row: str, split: Split, seed: int, arguments: argparse.Namespace) -> np.ndarray:
@@ -117,7 +123,7 @@ def answer(row: str, split: Split, seed: int, arguments: argparse.Namespace) -> 
 
     if row in OURS:
         best = max(tried_rates(row, arguments.folder), key=lambda tried: tried["balanced_accuracy"])
-        return np.asarray(fine_tuned(row, split, best["lr"], seed, arguments).predict(split.query), dtype=str)
+        return np.asarray(fine_tuned(row, split.train, best["lr"], seed, arguments).predict(split.query), dtype=str)
     if row == "scANVI":
         return baselines.scanvi(split, seed)
     if row == "CellTypist":
@@ -179,7 +185,7 @@ def main() -> None:
     pretrain(arguments.shared, arguments.folder)
     make_mini(arguments.shared, arguments.folder)
     for row in OURS:
-        for lr in RATES[row.rpartition(", ")[2]]:
+        for lr in rates_of(row):
             if not _file(arguments.folder, row, "rate", lr).exists():
                 print(f"{row}, learning rate {lr}", flush=True)
                 subprocess.run([sys.executable, *sys.argv, "--rate", row, str(lr)], check=True)

@@ -85,8 +85,7 @@ def measure(folder: str, row: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     settings = TrainSettings(batch_size=row["cells"] // row.get("accumulate", 1), **row["settings"])
-    tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
-    genes = (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n")
+    tokens, genes = prepared(folder, row["vocabulary"])
     short = first_tokens(tokens, SHORT)
     # Pages of libraries are no memory of the training.
     Training(genes, short, row, settings, dim=64, n_layers=1, n_heads=2).step(0)
@@ -116,6 +115,12 @@ def measure(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def prepared(folder: str, vocabulary: str) -> tuple[Tokens, list[str]]:
+    """Tokens and genes as the first process left them."""
+    genes = (Path(folder) / f"{vocabulary}.txt").read_text().split("\n")
+    return read_tokens(Path(folder) / f"{vocabulary}.npz"), genes
+
+
 def model_of(row: dict[str, Any], genes: list[str], **sizes: int) -> Trainable:
     """Make the network of a row, scGPT's of published size unless sizes say otherwise."""
     from scfm_scverse import models
@@ -134,8 +139,7 @@ def measure_steps(folder: str, rows: dict[str, dict[str, Any]], rounds: int) -> 
     torch.set_num_threads(1)
     trainings, found = {}, {name: list[float]() for name in rows}
     for name, row in rows.items():
-        tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
-        genes = (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n")
+        tokens, genes = prepared(folder, row["vocabulary"])
         trainings[name] = Training(genes, tokens, row, TrainSettings(batch_size=row["cells"], **row["settings"]))
         trainings[name].step(0)
     for number in range(1, rounds + 1):
@@ -199,8 +203,8 @@ def told(folder: str, rows: dict[str, dict[str, Any]]) -> dict[str, float]:
 
     found = {}
     for name, row in rows.items():
-        tokens = read_tokens(Path(folder) / f"{row['vocabulary']}.npz")
-        model = model_of(row, (Path(folder) / f"{row['vocabulary']}.txt").read_text().split("\n"))
+        tokens, genes = prepared(folder, row["vocabulary"])
+        model = model_of(row, genes)
         accumulate = row.get("accumulate", 1)
         n, length = row["cells"] // accumulate, round(len(tokens.ids) / len(tokens))
         settings = TrainSettings(batch_size=n, accumulate=accumulate, **row["settings"])
@@ -217,8 +221,7 @@ def measure_refresh(folder: str) -> dict[str, float]:
     from scfm_scverse.training.subspace import leading_columns
 
     torch.set_num_threads(1)
-    tokens = read_tokens(Path(folder) / "trimmed.npz")
-    genes = (Path(folder) / "trimmed.txt").read_text().split("\n")
+    tokens, genes = prepared(folder, "trimmed")
     row = {"optimizer": "adamw", "vocabulary": "trimmed", "cells": CELLS}
     training = Training(genes, tokens, row, TrainSettings(batch_size=2, optimizer="adamw"))
     matrices = [param for param in training.model.network.transformer_encoder.parameters() if param.ndim == 2]
